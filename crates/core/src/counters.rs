@@ -1,0 +1,34 @@
+//! What one shard counts: plain numbers of its own, copied out on a scrape and summed.
+
+use tidegate_wire::{CloseReason, RejectCode};
+
+/// Counts since the start (and, where said, of now) of one shard.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// Sessions open now.
+    pub connections: u64,
+    /// Sessions opened.
+    pub connections_total: u64,
+    /// Rooms with a subscriber here now.
+    pub rooms: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// Commands received.
+    pub commands_total: u64,
+    /// Publications fanned out here.
+    pub publications_total: u64,
+    /// Publications put into outboxes, one per subscriber.
+    pub deliveries_total: u64,
+    /// Publications replayed on a join.
+    pub replayed_total: u64,
+    /// Gaps told.
+    pub gaps_total: u64,
+    /// Bytes waiting in all outboxes now.
+    pub outbox_bytes: u64,
+    /// Rejects, in the order of [`RejectCode::ALL`].
+    pub rejects_total: [u64; RejectCode::ALL.len()],
+    /// Closes by the server, in the order of [`CloseReason::ALL`].
+    pub closes_total: [u64; CloseReason::ALL.len()],
+    /// Closes with RFC 6455's own numbers, and sockets that just ended.
+    pub closes_other_total: u64,
+}

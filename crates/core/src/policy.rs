@@ -1,0 +1,124 @@
+//! What a namespace promises: the policy of every room whose name begins with it.
+//!
+//! The configuration file is parsed elsewhere (`server/config`); what arrives here
+//! is already valid.
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+
+use tidegate_wire::RoomName;
+
+/// When a publish is acknowledged, and so what a crash may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// After the append: survives `kill -9` of the process, not a power cut.
+    Append,
+    /// After fdatasync: survives a power cut.
+    Sync,
+}
+
+/// How much of a room's past is kept. Whatever bound is reached first trims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Publications; 0 keeps none.
+    pub count: u32,
+    /// Bytes of publications ([`tidegate_wire::Publication::weight`]).
+    pub bytes: u64,
+    /// Age of a publication.
+    pub age: Duration,
+}
+
+/// How presence works in a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresencePolicy {
+    /// Whether members may enter at all.
+    pub enabled: bool,
+    /// How long a member whose connection was lost stays listed.
+    pub lease: Duration,
+    /// Least time between two `members` pushes of one room.
+    pub interval: Duration,
+    /// Above this many members only the count and a sample are told.
+    pub members_max: u32,
+    /// Size of that sample.
+    pub sample: u32,
+}
+
+/// One namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name, the part before the colon.
+    pub namespace: String,
+    /// When a publish is acknowledged.
+    pub durability: Durability,
+    /// What is kept for history and recovery.
+    pub history: Retention,
+    /// Largest page of a `history` command, publications.
+    pub history_page_max: u32,
+    /// Most publications replayed on a join; beyond it, a gap `too_far`.
+    pub replay_max: u32,
+    /// The recent past each shard keeps in memory for its joined rooms: publications and bytes.
+    pub window_count: u32,
+    /// And bytes.
+    pub window_bytes: usize,
+    /// How long a `msg` id is remembered.
+    pub dedup_age: Duration,
+    /// Most `msg` ids remembered per room.
+    pub dedup_count: u32,
+    /// Largest payload, bytes.
+    pub payload_bytes_max: usize,
+    /// How presence works.
+    pub presence: PresencePolicy,
+}
+
+impl Policy {
+    /// The policy of a namespace that sets nothing.
+    pub fn with_defaults(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            durability: Durability::Append,
+            history: Retention {
+                count: 1_000,
+                bytes: 16 << 20,
+                age: Duration::from_secs(24 * 3600),
+            },
+            history_page_max: 200,
+            replay_max: 1_000,
+            window_count: 256,
+            window_bytes: 256 << 10,
+            dedup_age: Duration::from_secs(120),
+            dedup_count: 10_000,
+            payload_bytes_max: 32 << 10,
+            presence: PresencePolicy {
+                enabled: true,
+                lease: Duration::from_secs(10),
+                interval: Duration::from_millis(250),
+                members_max: 200,
+                sample: 20,
+            },
+        }
+    }
+}
+
+/// Every namespace of the configuration, for one thread. Cheap to clone; `Vec<Policy>`
+/// is what crosses threads.
+#[derive(Debug, Clone, Default)]
+pub struct Policies(Rc<BTreeMap<String, Rc<Policy>>>);
+
+impl Policies {
+    /// Collects policies by their namespace.
+    pub fn new(policies: impl IntoIterator<Item = Policy>) -> Self {
+        let by_name = policies
+            .into_iter()
+            .map(|policy| (policy.namespace.clone(), Rc::new(policy)));
+        Self(Rc::new(by_name.collect()))
+    }
+
+    /// Finds the policy of `room`; none if its namespace is not configured.
+    pub fn of(&self, room: &RoomName) -> Option<&Rc<Policy>> {
+        self.0.get(room.namespace())
+    }
+
+    /// Returns every policy, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Rc<Policy>> {
+        self.0.values()
+    }
+}
