@@ -4,12 +4,22 @@
 //! deadline come out. No socket, file, clock, thread, lock or `async` is named
 //! here: the server's driver brings them.
 
+mod command;
 pub mod counters;
+mod encoder;
+mod event;
+mod fanout;
+mod feed;
 pub mod grant;
+mod join;
 pub mod limits;
+mod members;
 pub mod moment;
+mod outbox;
 pub mod policy;
 pub mod request;
+mod room;
+mod session;
 pub mod shard;
 
 pub use counters::Counters;

@@ -27,6 +27,12 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long a room stays attached (and its window in memory) after its last subscriber left.
     pub room_linger: Duration,
+    /// Rooms of the whole shard, lingering ones included; beyond it an idle one goes, or joins are rejected, `overloaded`.
+    pub rooms_total_max: usize,
+    /// Bytes of all rooms' windows together; beyond it windows are halved, one room after the other.
+    pub windows_bytes_max: usize,
+    /// Bytes of publications still to be fanned out; beyond it the engine's events wait.
+    pub pending_bytes_max: usize,
     /// How long before its token's expiry a client is asked to refresh.
     pub refresh_ahead: Duration,
     /// WebSocket pings, told to clients in `connect`.
@@ -49,6 +55,9 @@ impl Default for Limits {
             outbox_age_max: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
             room_linger: Duration::from_secs(30),
+            rooms_total_max: 500_000,
+            windows_bytes_max: 256 << 20,
+            pending_bytes_max: 64 << 20,
             refresh_ahead: Duration::from_secs(30),
             ping_interval: Duration::from_secs(25),
             reconnect_window: Duration::from_secs(2),

@@ -96,6 +96,11 @@ impl Policy {
             },
         }
     }
+
+    /// Whether anything can be read back from the engine.
+    pub fn keeps_history(&self) -> bool {
+        self.history.count > 0
+    }
 }
 
 /// Every namespace of the configuration, for one thread. Cheap to clone; `Vec<Policy>`

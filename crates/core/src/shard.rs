@@ -1,15 +1,41 @@
 //! One shard: its sessions, its rooms, what they ask of the engine and what waits
-//! in their outboxes. (Signatures first; bodies follow.)
+//! in their outboxes. This file is its face and its tables; what happens to a
+//! command, a join and an event is told in the files of those names.
+//!
+//! ```text
+//!   handle_message ─► command ─► join ─┐             ┌─► poll_request ─► engine
+//!   handle_event   ─► event ───────────┴─► tables ───┤
+//!   handle_timeout ─► timers ──────────┘             └─► fan_out ─► poll_dirty ─► socket
+//! ```
 
-use std::io::IoSlice;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    io::IoSlice,
+    rc::Rc,
+};
 
 use bytes::Bytes;
-use tidegate_wire::{CloseReason, Codec, Reject};
+use foldhash::{SharedSeed, fast::{FixedState, SeedableRandomState}};
+use hashbrown::HashMap;
+use slab::Slab;
+use tidegate_wire::{
+    CloseReason, Codec, Reject, RejectCode, RoomName,
+    codec::BadCommand,
+    frame::{self, Notice, Ok as Reply, Push},
+    ws,
+};
 
 use crate::{
-    Counters, Limits, Moment, Policies, WallClock,
+    Counters, Limits, Moment, Policies, Policy, WallClock,
+    encoder::Encoder,
+    fanout::{Outboxes, walk},
     grant::Claims,
-    request::{Event, Request},
+    join::PendingJoin,
+    outbox::{Lane, Pile},
+    request::{Event, Exit, Request, SessionKey, Ticket},
+    room::{Attach, Room, RoomId},
+    session::{Session, Stage},
 };
 
 /// One connection of one shard. Indices are dense and reused; the generation tells reuses apart.
@@ -19,6 +45,13 @@ pub struct ConnId {
     pub index: u32,
     /// Which use of that place.
     pub generation: u32,
+}
+
+impl ConnId {
+    /// Returns it as the engine names it.
+    pub fn key(self) -> SessionKey {
+        SessionKey(u64::from(self.generation) << 32 | u64::from(self.index))
+    }
 }
 
 /// What the edge negotiated for a connection.
@@ -41,114 +74,662 @@ pub struct Setup {
     pub limits: Limits,
     /// For stamps and pongs.
     pub wall: WallClock,
-    /// For made-up names and samples.
+    /// For made-up names: different at every start.
     pub seed: u64,
+}
+
+/// A request that waits for the engine's answer.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    Publish { conn: ConnId, id: u32 },
+    History { conn: ConnId, id: u32 },
+    Presence { conn: ConnId, id: u32 },
+    Replay { room: RoomId, join: Box<PendingJoin> },
+}
+
+#[derive(Debug)]
+pub(crate) struct Ticketed {
+    pub(crate) pending: Pending,
+}
+
+/// What is to happen at a moment, unless it is of no more use then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// `connect` did not come.
+    Connect(ConnId),
+    /// No answer came.
+    Request(Ticket),
+    /// The room has been empty long enough, if this is still the same emptiness.
+    Linger(RoomId, u32),
+    /// Attach again.
+    Attach(RoomId),
+    /// Ask for a new token, if this is still the expiry.
+    Refresh(ConnId, Moment),
+    /// Close, if this is still the expiry.
+    Expire(ConnId, Moment),
 }
 
 /// See the module.
 pub struct Shard {
-    #[expect(dead_code, reason = "bodies follow")]
-    setup: Setup,
+    pub(crate) setup: Setup,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) rooms: Slab<Room>,
+    pub(crate) rooms_by_name: HashMap<RoomName, RoomId, SeedableRandomState>,
+    pub(crate) pending: HashMap<Ticket, Ticketed, FixedState>,
+    pub(crate) pile: Pile,
+    pub(crate) encoder: Encoder,
+    pub(crate) counters: Counters,
+
+    /// For the engine, in order.
+    pub(crate) requests: VecDeque<Request>,
+    /// Tokens to verify.
+    pub(crate) verify: VecDeque<(ConnId, String)>,
+    /// Rooms with something to fan out, in the order of their turns.
+    pub(crate) ready: VecDeque<RoomId>,
+    dirty: Vec<u32>,
+    closing: Vec<ConnId>,
+    timers: BinaryHeap<Reverse<(Moment, Timer)>>,
+
+    pub(crate) decoded: Vec<Result<frame::Request, BadCommand>>,
+    too_slow: Vec<u32>,
+    generation: u32,
+    ticket: u64,
+    pub(crate) nonce: u64,
+    /// Bytes of all feeds, and of what of them is still to be fanned out.
+    pub(crate) feeds_bytes: usize,
+    pub(crate) pending_bytes: usize,
+    /// Where the search for feeds to trim goes on.
+    trim_at: usize,
+    /// And the search for idle rooms.
+    look_at: usize,
 }
 
-#[allow(unused_variables, missing_docs)]
+/// Places of the table of rooms looked at in one search.
+const LOOKS_MAX: usize = 64;
+
+/// The face towards the driver: inputs.
 impl Shard {
     /// Makes an empty shard.
     pub fn new(setup: Setup) -> Self {
-        Self { setup }
+        // Names come from outside: the seed keeps their collisions from being chosen.
+        let hasher = SeedableRandomState::with_seed(setup.seed, SharedSeed::global_fixed());
+        Self {
+            setup,
+            sessions: Slab::new(),
+            rooms: Slab::new(),
+            rooms_by_name: HashMap::with_hasher(hasher),
+            pending: HashMap::default(),
+            pile: Pile::default(),
+            encoder: Encoder::default(),
+            counters: Counters::default(),
+            requests: VecDeque::new(),
+            verify: VecDeque::new(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            closing: Vec::new(),
+            timers: BinaryHeap::new(),
+            decoded: Vec::new(),
+            too_slow: Vec::new(),
+            generation: 0,
+            ticket: 0,
+            nonce: 0,
+            feeds_bytes: 0,
+            pending_bytes: 0,
+            trim_at: 0,
+            look_at: 0,
+        }
     }
+
     /// A WebSocket was opened; none when `sessions_max` is reached.
     pub fn handle_open(&mut self, link: Link, now: Moment) -> Option<ConnId> {
-        todo!()
+        if self.sessions.len() >= self.setup.limits.sessions_max {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let index = self.sessions.insert(Session::new(generation, link)) as u32;
+        let conn = ConnId { index, generation };
+        self.set_timer(now + self.setup.limits.connect_timeout, Timer::Connect(conn));
+        self.counters.connections += 1;
+        self.counters.connections_total += 1;
+        Some(conn)
     }
-    /// One whole WebSocket message arrived (text for JSON, binary for protobuf; inflated, UTF-8 checked).
+
+    /// One whole WebSocket message arrived: text for JSON, binary for protobuf; inflated, UTF-8 checked.
     pub fn handle_message(&mut self, conn: ConnId, message: &[u8], now: Moment) {
-        todo!()
+        if self.is_open(conn) {
+            self.on_message(conn, message, now);
+        }
     }
+
     /// The verifier's answer to `poll_verify`.
     pub fn handle_verified(&mut self, conn: ConnId, result: Result<Claims, Reject>, now: Moment) {
-        todo!()
+        if self.is_open(conn) {
+            self.on_verified(conn, result, now);
+        }
     }
+
     /// The engine said something.
     pub fn handle_event(&mut self, event: Event, now: Moment) {
-        todo!()
+        self.on_event(event, now);
     }
+
     /// The socket is gone. The `ConnId` is dead afterwards.
     pub fn handle_closed(&mut self, conn: ConnId, now: Moment) {
-        todo!()
+        if !self.is_alive(conn) {
+            return;
+        }
+        if self.sessions[conn.index as usize].stage != Stage::Closing {
+            self.counters.closes_other_total += 1;
+        }
+        self.vacate(conn, now);
+        let mut session = self.sessions.remove(conn.index as usize);
+        self.counters.outbox_bytes -= session.outbox.bytes() as u64;
+        session.outbox.discard(&mut self.pile);
+        self.counters.connections -= 1;
     }
+
     /// `deadline` has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
-        todo!()
+        while let Some(Reverse((at, timer))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            self.on_timer(timer, now);
+        }
     }
-    /// Puts an edge's own small pre-framed bytes (WebSocket ping, pong) into the control lane and marks the outbox dirty.
+
+    /// Puts an edge's own small pre-framed bytes (WebSocket ping, pong) into the control lane.
     pub fn push_control(&mut self, conn: ConnId, framed: Bytes, now: Moment) {
-        todo!()
+        if self.is_open(conn) {
+            self.enqueue(conn, Lane::Control, framed, now);
+        }
     }
-    /// Ends a connection: a close frame with `code` and `reason` goes last, then `poll_closing` names it.
+
+    /// Ends a connection with one of RFC 6455's own numbers: a close frame goes last,
+    /// then `poll_closing` names it.
     pub fn close_with(&mut self, conn: ConnId, code: u16, reason: &str, now: Moment) {
-        todo!()
+        if self.is_open(conn) {
+            self.counters.closes_other_total += 1;
+            self.end(conn, code, reason, now);
+        }
     }
+
     /// Ends a connection for a reason of ours.
     pub fn close(&mut self, conn: ConnId, reason: CloseReason, now: Moment) {
-        todo!()
+        if !self.is_open(conn) {
+            return;
+        }
+        let place = CloseReason::ALL.iter().position(|r| *r == reason);
+        self.counters.closes_total[place.expect("ALL is all")] += 1;
+        // What could not be read in time will be asked for again, by position.
+        if reason == CloseReason::TooSlow {
+            let session = &mut self.sessions[conn.index as usize];
+            let dropped = session.outbox.clear(&mut self.pile);
+            self.counters.outbox_bytes -= dropped as u64;
+        }
+        self.end(conn, reason.number(), reason.name(), now);
     }
+
     /// Ends every connection of `user`; returns how many.
     pub fn disconnect(&mut self, user: &[u8], now: Moment) -> u32 {
-        todo!()
+        let is_theirs = |session: &Session| session.stage == Stage::Ready && session.user == user;
+        let found: Vec<ConnId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| is_theirs(session))
+            .map(|(index, session)| conn_id(index, session))
+            .collect();
+        for conn in &found {
+            self.close(*conn, CloseReason::Disconnected, now);
+        }
+        found.len() as u32
     }
+
     /// Tells every client that the server stops, and closes all.
     pub fn shut_down(&mut self, now: Moment) {
-        todo!()
+        let open: Vec<ConnId> = self.sessions.iter().map(|(i, s)| conn_id(i, s)).collect();
+        for conn in open {
+            if self.is_open(conn) {
+                self.push(conn, &Push::Notice(Notice::Shutdown), now);
+                self.close(conn, CloseReason::Shutdown, now);
+            }
+        }
     }
+}
+
+/// The face towards the driver: outputs.
+impl Shard {
     /// Next request for the engine.
     pub fn poll_request(&mut self) -> Option<Request> {
-        todo!()
+        self.requests.pop_front()
     }
+
     /// Next token to verify; answer by `handle_verified`, at once or later.
     pub fn poll_verify(&mut self) -> Option<(ConnId, String)> {
-        todo!()
+        self.verify.pop_front()
     }
+
+    /// Whether the engine's events should be taken now. When fan-out is far behind they
+    /// wait at the engine, whose bound then rejects publishers.
+    pub fn wants_events(&self) -> bool {
+        self.pending_bytes < self.setup.limits.pending_bytes_max
+    }
+
     /// Puts waiting publications into outboxes: at most `visits` subscribers, large rooms in slices,
     /// other rooms in between. Returns how many were visited.
     pub fn fan_out(&mut self, visits: usize, now: Moment) -> usize {
-        todo!()
+        let mut done = 0;
+        while done < visits {
+            let Some(room_id) = self.ready.pop_front() else {
+                break;
+            };
+            let room = &mut self.rooms[room_id.0 as usize];
+            let mut out = Outboxes {
+                sessions: &mut self.sessions,
+                pile: &mut self.pile,
+                encoder: &mut self.encoder,
+                dirty: &mut self.dirty,
+                too_slow: &mut self.too_slow,
+                limits: &self.setup.limits,
+                now,
+            };
+            let slice = walk(room, visits - done, &mut out);
+            done += slice.visits;
+            self.counters.deliveries_total += slice.deliveries;
+            self.counters.outbox_bytes += slice.bytes as u64;
+            if room.walk < room.subscribers.len() {
+                self.ready.push_back(room_id);
+            } else {
+                self.finish_walk(room_id);
+            }
+            for index in std::mem::take(&mut self.too_slow) {
+                let conn = conn_id(index as usize, &self.sessions[index as usize]);
+                self.close(conn, CloseReason::TooSlow, now);
+            }
+        }
+        done
     }
+
     /// Whether some subscriber still waits for `fan_out`.
     pub fn has_fan_out(&self) -> bool {
-        todo!()
+        !self.ready.is_empty()
     }
+
     /// Next connection whose outbox got something since it was last named here.
     pub fn poll_dirty(&mut self) -> Option<ConnId> {
-        todo!()
+        while let Some(index) = self.dirty.pop() {
+            // The session may be gone, and its place used again: then it says for itself.
+            if let Some(session) = self.sessions.get_mut(index as usize)
+                && std::mem::take(&mut session.outbox.is_dirty)
+            {
+                return Some(conn_id(index as usize, session));
+            }
+        }
+        None
     }
+
     /// Fills `slices` with the front of the outbox, in the order to be written; returns how many.
     pub fn outbox<'a>(&'a self, conn: ConnId, slices: &mut [IoSlice<'a>]) -> usize {
-        todo!()
+        match self.is_alive(conn) {
+            true => self.sessions[conn.index as usize].outbox.fill(&self.pile, slices),
+            false => 0,
+        }
     }
+
     /// Bytes waiting in the outbox.
     pub fn outbox_bytes(&self, conn: ConnId) -> usize {
-        todo!()
+        match self.is_alive(conn) {
+            true => self.sessions[conn.index as usize].outbox.bytes(),
+            false => 0,
+        }
     }
-    /// The first `n` bytes of the outbox were written.
-    pub fn handle_written(&mut self, conn: ConnId, n: usize, now: Moment) {
-        todo!()
+
+    /// The first `len` bytes of the outbox were written.
+    pub fn handle_written(&mut self, conn: ConnId, len: usize, now: Moment) {
+        if !self.is_alive(conn) {
+            return;
+        }
+        let session = &mut self.sessions[conn.index as usize];
+        session.outbox.advance(&mut self.pile, len);
+        self.counters.outbox_bytes -= len as u64;
+        if session.parked.is_some() {
+            self.unpark_joins(conn, now);
+        }
     }
+
     /// Next connection that ends: its close frame is the last thing in its outbox. The driver
     /// writes what it can within a short time, shuts the socket, then calls `handle_closed`.
     pub fn poll_closing(&mut self) -> Option<ConnId> {
-        todo!()
+        self.closing.pop()
     }
+
     /// When `handle_timeout` wants to be called.
     pub fn deadline(&self) -> Option<Moment> {
-        todo!()
+        self.timers.peek().map(|Reverse((at, _))| *at)
     }
+
     /// What was counted.
     pub fn counters(&self) -> &Counters {
-        todo!()
+        &self.counters
     }
-    /// Rooms joined here, whose name begins with `prefix` and comes after `after`, by name.
+
+    /// Rooms joined here, whose name begins with `prefix` and comes after `after`, by name,
+    /// with their subscribers.
     pub fn rooms(&self, prefix: &str, after: &str, limit: usize) -> Vec<(String, u32)> {
-        todo!()
+        let mut found: Vec<(&str, u32)> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| !room.subscribers.is_empty())
+            .map(|(_, room)| (room.name.as_str(), room.subscribers.len() as u32))
+            .filter(|(name, _)| name.starts_with(prefix) && *name > after)
+            .collect();
+        found.sort_unstable();
+        found.truncate(limit);
+        found.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
+    }
+}
+
+/// Sessions: replies, closing, timers.
+impl Shard {
+    /// Whether the id names a session of the table, closing or not.
+    pub(crate) fn is_alive(&self, conn: ConnId) -> bool {
+        let session = self.sessions.get(conn.index as usize);
+        session.is_some_and(|session| session.generation == conn.generation)
+    }
+
+    pub(crate) fn is_open(&self, conn: ConnId) -> bool {
+        self.is_alive(conn) && self.sessions[conn.index as usize].stage != Stage::Closing
+    }
+
+    pub(crate) fn is_ready(&self, conn: ConnId) -> bool {
+        self.is_alive(conn) && self.sessions[conn.index as usize].stage == Stage::Ready
+    }
+
+    pub(crate) fn reply(&mut self, conn: ConnId, id: u32, result: &Result<Reply, Reject>, now: Moment) {
+        self.reply_in(conn, Lane::Control, id, result, now);
+    }
+
+    pub(crate) fn reply_in(
+        &mut self,
+        conn: ConnId,
+        lane: Lane,
+        id: u32,
+        result: &Result<Reply, Reject>,
+        now: Moment,
+    ) {
+        let link = self.sessions[conn.index as usize].link;
+        let frame = self.encoder.reply(link, id, result);
+        self.enqueue(conn, lane, frame, now);
+    }
+
+    pub(crate) fn reject(&mut self, conn: ConnId, id: u32, reject: Reject, now: Moment) {
+        let place = RejectCode::ALL.iter().position(|c| *c == reject.code);
+        self.counters.rejects_total[place.expect("ALL is all")] += 1;
+        self.reply(conn, id, &Err(reject), now);
+    }
+
+    /// Puts a frame into an outbox; a session past its bound is closed instead.
+    pub(crate) fn enqueue(&mut self, conn: ConnId, lane: Lane, frame: Bytes, now: Moment) {
+        let limits = &self.setup.limits;
+        let session = &mut self.sessions[conn.index as usize];
+        let (bytes_max, age_max) = (limits.outbox_bytes_max, limits.outbox_age_max);
+        if session.outbox.is_over(&self.pile, frame.len(), bytes_max, age_max, now) {
+            return self.close(conn, CloseReason::TooSlow, now);
+        }
+        self.append(conn, lane, frame, now);
+    }
+
+    pub(crate) fn append(&mut self, conn: ConnId, lane: Lane, frame: Bytes, now: Moment) {
+        let outbox = &mut self.sessions[conn.index as usize].outbox;
+        self.counters.outbox_bytes += frame.len() as u64;
+        outbox.push(&mut self.pile, lane, frame, now);
+        if !outbox.is_dirty {
+            outbox.is_dirty = true;
+            self.dirty.push(conn.index);
+        }
+    }
+
+    fn end(&mut self, conn: ConnId, code: u16, reason: &str, now: Moment) {
+        self.vacate(conn, now);
+        self.sessions[conn.index as usize].stage = Stage::Closing;
+        // In the reliable lane, so that it goes last.
+        let frame = ws::frame::close_frame(code, reason);
+        self.append(conn, Lane::Reliable, frame, now);
+        self.closing.push(conn);
+    }
+
+    /// Takes a session out of everything it is in.
+    fn vacate(&mut self, conn: ConnId, now: Moment) {
+        while let Some(membership) = self.sessions[conn.index as usize].memberships.last() {
+            self.unsubscribe(conn, membership.room, Exit::Lost, now);
+        }
+        let session = &mut self.sessions[conn.index as usize];
+        session.verifying = None;
+        session.grants = None;
+        for (room, _) in session.parked.take().map(|parked| *parked).unwrap_or_default() {
+            self.rooms[room.0 as usize].replaying -= 1;
+            self.linger_if_idle(room, now);
+        }
+    }
+
+    /// Keeps a request until its answer comes, or its time is over.
+    pub(crate) fn issue(&mut self, pending: Pending, now: Moment) -> Ticket {
+        self.ticket += 1;
+        let ticket = Ticket(self.ticket);
+        self.pending.insert(ticket, Ticketed { pending });
+        self.set_timer(now + self.setup.limits.request_timeout, Timer::Request(ticket));
+        ticket
+    }
+
+    pub(crate) fn set_timer(&mut self, at: Moment, timer: Timer) {
+        self.timers.push(Reverse((at, timer)));
+    }
+
+    fn on_timer(&mut self, timer: Timer, now: Moment) {
+        match timer {
+            Timer::Connect(conn) => {
+                if self.is_alive(conn) && self.sessions[conn.index as usize].stage == Stage::Opened {
+                    self.close(conn, CloseReason::HandshakeTimeout, now);
+                }
+            }
+            Timer::Request(ticket) => {
+                if let Some(Ticketed { pending }) = self.pending.remove(&ticket) {
+                    self.on_request_timeout(pending, now);
+                }
+            }
+            Timer::Linger(room_id, lingers) => {
+                let room = self.rooms.get(room_id.0 as usize);
+                if room.is_some_and(|room| room.is_idle() && room.lingers == lingers) {
+                    self.drop_room(room_id);
+                }
+            }
+            Timer::Attach(room_id) => {
+                let room = self.rooms.get(room_id.0 as usize);
+                if room.is_some_and(|room| matches!(room.attach, Attach::Retry(at) if at <= now)) {
+                    self.ask_attach(room_id);
+                }
+            }
+            Timer::Refresh(conn, expires) => {
+                if self.is_ready(conn) && self.sessions[conn.index as usize].expires == Some(expires) {
+                    let in_ms = expires.since(now).as_millis() as u64;
+                    let notice = Push::Notice(Notice::TokenExpiring { in_ms });
+                    self.push(conn, &notice, now);
+                    self.set_timer(expires, Timer::Expire(conn, expires));
+                }
+            }
+            Timer::Expire(conn, expires) => {
+                if self.is_ready(conn) && self.sessions[conn.index as usize].expires == Some(expires) {
+                    self.close(conn, CloseReason::TokenExpired, now);
+                }
+            }
+        }
+    }
+
+    /// A name for logs and the HTTP API: unique in this process.
+    pub(crate) fn connection_name(&self, conn: ConnId) -> String {
+        format!("c{}-{:010x}", self.setup.index, conn.key().0)
+    }
+
+    /// A made-up user for a connection without a token's subject.
+    pub(crate) fn guest_name(&self, conn: ConnId) -> String {
+        // SplitMix64's finisher: neighbours look unlike.
+        let mut x = self.setup.seed ^ conn.key().0 ^ u64::from(self.setup.index) << 48;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        format!("guest-{:012x}", (x ^ (x >> 31)) >> 16)
+    }
+}
+
+/// Rooms: opening, leaving, lingering, trimming.
+impl Shard {
+    /// Makes room for a room, and asks for it.
+    pub(crate) fn open_room(&mut self, name: &RoomName, policy: Rc<Policy>) -> Result<RoomId, Reject> {
+        if self.rooms.len() >= self.setup.limits.rooms_total_max && !self.drop_an_idle_room() {
+            return Err(self.overloaded("too many rooms on this shard"));
+        }
+        let room_id = RoomId(self.rooms.insert(Room::new(name.clone(), policy, 0)) as u32);
+        self.rooms_by_name.insert(name.clone(), room_id);
+        self.counters.rooms += 1;
+        self.ask_attach(room_id);
+        Ok(room_id)
+    }
+
+    /// Ends a subscription, on both sides.
+    pub(crate) fn unsubscribe(&mut self, conn: ConnId, room_id: RoomId, exit: Exit, now: Moment) {
+        let session = &mut self.sessions[conn.index as usize];
+        let place = session.membership(room_id).expect("the caller saw it");
+        let membership = session.memberships.swap_remove(place);
+        let user = session.user.clone();
+        if let Some(moved) = session.memberships.get(place) {
+            let room = &mut self.rooms[moved.room.0 as usize];
+            room.subscribers[moved.subscriber as usize].membership = place as u16;
+        }
+
+        let room = &mut self.rooms[room_id.0 as usize];
+        let mut index = membership.subscriber as usize;
+        let variant = room.subscribers[index].variant;
+        room.watchers -= u32::from(variant.watches_members());
+        // The walk under way must neither skip nor repeat anyone: first close the hole
+        // among those visited, then among the rest.
+        if index < room.walk {
+            room.walk -= 1;
+            room.subscribers.swap(index, room.walk);
+            self.tell_place(room_id, index);
+            index = self.rooms[room_id.0 as usize].walk;
+        }
+        self.rooms[room_id.0 as usize].subscribers.swap_remove(index);
+        self.tell_place(room_id, index);
+
+        let room = &self.rooms[room_id.0 as usize];
+        if membership.has_entered {
+            self.requests.push_back(Request::Exit {
+                room: room.name.clone(),
+                session: conn.key(),
+                user,
+                exit,
+            });
+        }
+        self.counters.subscriptions -= 1;
+        self.linger_if_idle(room_id, now);
+    }
+
+    /// A subscriber was moved to `index`: its session must know.
+    fn tell_place(&mut self, room_id: RoomId, index: usize) {
+        if let Some(moved) = self.rooms[room_id.0 as usize].subscribers.get(index) {
+            let session = &mut self.sessions[moved.session as usize];
+            let membership = session.memberships.get_mut(moved.membership as usize);
+            // The one being removed has no membership any more.
+            if let Some(membership) = membership.filter(|m| m.room == room_id) {
+                membership.subscriber = index as u32;
+            }
+        }
+    }
+
+    /// An empty room stays attached for a while, for those who come back.
+    pub(crate) fn linger_if_idle(&mut self, room_id: RoomId, now: Moment) {
+        let Some(room) = self.rooms.get_mut(room_id.0 as usize) else {
+            return;
+        };
+        if room.is_idle() {
+            room.lingers = room.lingers.wrapping_add(1);
+            let timer = Timer::Linger(room_id, room.lingers);
+            self.set_timer(now + self.setup.limits.room_linger, timer);
+        }
+    }
+
+    /// Detaches and forgets an idle room.
+    pub(crate) fn drop_room(&mut self, room_id: RoomId) {
+        self.skip_walk(room_id);
+        let room = self.rooms.remove(room_id.0 as usize);
+        self.rooms_by_name.remove(&room.name);
+        self.counters.rooms -= 1;
+        self.feeds_bytes -= room.feed.bytes();
+        self.pending_bytes -= room.feed.pending_bytes();
+        self.requests.push_back(Request::Detach { room: room.name });
+    }
+
+    /// Drops some idle room. Looks at a few places of the table only, on from where it
+    /// looked last, so that a full table costs a join little.
+    fn drop_an_idle_room(&mut self) -> bool {
+        for _ in 0..LOOKS_MAX {
+            self.look_at = (self.look_at + 1) % self.rooms.capacity().max(1);
+            if self.rooms.get(self.look_at).is_some_and(Room::is_idle) {
+                self.drop_room(RoomId(self.look_at as u32));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends the walk of a room without subscribers.
+    pub(crate) fn skip_walk(&mut self, room_id: RoomId) {
+        let room = &mut self.rooms[room_id.0 as usize];
+        debug_assert!(room.subscribers.is_empty());
+        if std::mem::take(&mut room.is_ready) {
+            self.pending_bytes -= room.feed.finish_walk(room.feed.end());
+            room.walk = 0;
+            self.ready.retain(|ready| *ready != room_id);
+        }
+    }
+
+    /// Everyone was visited: what came meanwhile needs another walk.
+    fn finish_walk(&mut self, room_id: RoomId) {
+        let room = &mut self.rooms[room_id.0 as usize];
+        self.pending_bytes -= room.feed.finish_walk(room.walk_end);
+        room.walk = 0;
+        if room.feed.end() > room.walk_end && !room.subscribers.is_empty() {
+            room.walk_end = room.feed.end();
+            room.feed.start_walk();
+            self.ready.push_back(room_id);
+        } else {
+            self.pending_bytes -= room.feed.finish_walk(room.feed.end());
+            room.is_ready = false;
+        }
+        self.trim(room_id);
+    }
+
+    /// Keeps a room's window, and all windows together, within their bounds.
+    pub(crate) fn trim(&mut self, room_id: RoomId) {
+        let room = &mut self.rooms[room_id.0 as usize];
+        let (count, bytes) = (room.policy.window_count as usize, room.policy.window_bytes);
+        self.feeds_bytes -= room.feed.trim(count, bytes);
+        for _ in 0..LOOKS_MAX {
+            if self.feeds_bytes <= self.setup.limits.windows_bytes_max {
+                return;
+            }
+            self.trim_at = (self.trim_at + 1) % self.rooms.capacity().max(1);
+            if let Some(room) = self.rooms.get_mut(self.trim_at) {
+                self.feeds_bytes -= room.feed.trim(room.feed.len() / 2, usize::MAX);
+            }
+        }
+    }
+}
+
+fn conn_id(index: usize, session: &Session) -> ConnId {
+    ConnId {
+        index: index as u32,
+        generation: session.generation,
     }
 }

@@ -1,0 +1,230 @@
+//! What the engine says, and what becomes of it: answers find their session,
+//! publications go into their room's feed, and a broken attachment is mended.
+
+use tidegate_wire::{
+    Publication, Reject, RejectCode, RoomName,
+    frame::{GapReason, MembersChange, Ok as Reply, Push},
+};
+
+use crate::{
+    feed::Item,
+    members::Mirror,
+    moment::Moment,
+    outbox::Lane,
+    request::{Attachment, Event, Request},
+    room::{Attach, RoomId},
+    shard::{ConnId, Pending, Shard, Ticketed, Timer},
+};
+
+impl Shard {
+    pub(crate) fn on_event(&mut self, event: Event, now: Moment) {
+        match event {
+            Event::Publication { room, publication } => self.on_publication(&room, publication),
+            Event::Published { ticket, result } => {
+                if let Some(Ticketed { pending: Pending::Publish { conn, id }, .. }) = self.pending.remove(&ticket) {
+                    self.answer(conn, id, Lane::Control, result.map(Reply::Published), now);
+                }
+            }
+            Event::History { ticket, result } => match self.pending.remove(&ticket).map(|t| t.pending) {
+                Some(Pending::History { conn, id }) => {
+                    // A page is bulk: it must not hold up replies and pongs.
+                    self.answer(conn, id, Lane::Reliable, result.map(Reply::History), now);
+                }
+                Some(Pending::Replay { room, join }) => self.on_replay_page(room, join, result, now),
+                Some(Pending::Publish { .. } | Pending::Presence { .. }) | None => {}
+            },
+            Event::Presence { ticket, result } => {
+                if let Some(Ticketed { pending: Pending::Presence { conn, id }, .. }) = self.pending.remove(&ticket) {
+                    self.answer(conn, id, Lane::Control, result.map(Reply::Presence), now);
+                }
+            }
+            Event::Members(change) => self.on_members(change),
+            Event::Attached { room, nonce, result } => self.on_attached(&room, nonce, result, now),
+            Event::Broken { room } => self.on_broken(&room),
+        }
+    }
+
+    fn answer(&mut self, conn: ConnId, id: u32, lane: Lane, result: Result<Reply, Reject>, now: Moment) {
+        if !self.is_ready(conn) {
+            return;
+        }
+        self.sessions[conn.index as usize].in_flight -= 1;
+        match result {
+            Ok(reply) => self.reply_in(conn, lane, id, &Ok(reply), now),
+            Err(reject) => self.reject(conn, id, reject, now),
+        }
+    }
+
+    fn on_publication(&mut self, name: &RoomName, publication: Publication) {
+        let Some(room_id) = self.rooms_by_name.get(name).copied() else {
+            return;
+        };
+        let room = &mut self.rooms[room_id.0 as usize];
+        let Attach::Live(head) = &mut room.attach else {
+            return;
+        };
+        debug_assert!(publication.offset > head.offset, "the engine keeps a room's order");
+        head.offset = publication.offset;
+        room.last = Some(*head);
+        self.counters.publications_total += 1;
+        self.feed(room_id, Item::Publication(publication));
+    }
+
+    fn on_members(&mut self, change: MembersChange) {
+        let Some(room_id) = self.rooms_by_name.get(&change.room).copied() else {
+            return;
+        };
+        let room = &mut self.rooms[room_id.0 as usize];
+        let mirror = room.mirror.get_or_insert_default();
+        mirror.apply(&change);
+        if mirror.is_empty() {
+            room.mirror = None;
+        }
+        if room.watchers > 0 {
+            self.feed(room_id, Item::Members(change));
+        }
+    }
+
+    fn on_attached(&mut self, name: &RoomName, nonce: u64, result: Result<Attachment, Reject>, now: Moment) {
+        let Some(room_id) = self.rooms_by_name.get(name).copied() else {
+            return;
+        };
+        let room = &mut self.rooms[room_id.0 as usize];
+        if room.attach != Attach::Asked(nonce) {
+            return;
+        }
+        match result {
+            Ok(attachment) => self.on_live(room_id, attachment),
+            Err(reject) if room.subscribers.is_empty() => {
+                let waiting = std::mem::take(&mut room.waiting);
+                for join in waiting {
+                    self.refuse_join(&join, reject.clone(), now);
+                }
+                let room = &mut self.rooms[room_id.0 as usize];
+                if room.is_idle() {
+                    return self.drop_room(room_id);
+                }
+                self.retry_attach(room_id, &reject, now);
+            }
+            Err(reject) => self.retry_attach(room_id, &reject, now),
+        }
+        self.continue_waiting(room_id, now);
+    }
+
+    fn retry_attach(&mut self, room_id: RoomId, reject: &Reject, now: Moment) {
+        let wait = std::time::Duration::from_millis(reject.retry_after_ms.unwrap_or(1_000).into());
+        self.rooms[room_id.0 as usize].attach = Attach::Retry(now + wait);
+        self.set_timer(now + wait, Timer::Attach(room_id));
+    }
+
+    fn on_live(&mut self, room_id: RoomId, attachment: Attachment) {
+        let room = &mut self.rooms[room_id.0 as usize];
+        let Attachment {
+            head,
+            oldest,
+            window,
+            members,
+        } = attachment;
+        let before = room.last.replace(head);
+        room.attach = Attach::Live(head);
+        room.oldest = oldest;
+        room.mirror = (members.count > 0).then(|| {
+            let mut mirror = Box::new(Mirror::default());
+            mirror.reset(&members);
+            mirror
+        });
+        let Some(before) = before.filter(|_| !room.subscribers.is_empty()) else {
+            self.skip_walk(room_id);
+            let room = &mut self.rooms[room_id.0 as usize];
+            let bytes_before = room.feed.bytes();
+            room.feed.restart(head.offset, window);
+            self.feeds_bytes = self.feeds_bytes - bytes_before + room.feed.bytes();
+            return self.trim(room_id);
+        };
+
+        // Subscribers stayed through a broken attachment: give them what came
+        // meanwhile if it is provably all there, else say that there is a gap.
+        let known_since = window.first().map_or(head.offset, |first| first.offset - 1);
+        if head.epoch == before.epoch && before.offset >= known_since {
+            for publication in window {
+                if publication.offset > before.offset {
+                    self.feed(room_id, Item::Publication(publication));
+                }
+            }
+            return;
+        }
+        let reason = match head.epoch == before.epoch {
+            true => GapReason::Continuity,
+            false => GapReason::Epoch,
+        };
+        let gap = Push::Gap {
+            room: room.name.clone(),
+            position: head,
+            reason,
+        };
+        self.counters.gaps_total += room.subscribers.len() as u64;
+        self.feed(room_id, Item::Gap(gap));
+        self.rooms[room_id.0 as usize].feed.break_at(head.offset);
+    }
+
+    /// Joins that waited for the attachment go on.
+    fn continue_waiting(&mut self, room_id: RoomId, now: Moment) {
+        let Some(room) = self.rooms.get_mut(room_id.0 as usize) else {
+            return;
+        };
+        if room.head().is_none() {
+            return;
+        }
+        let waiting = std::mem::take(&mut room.waiting);
+        for join in waiting {
+            self.continue_join(room_id, join, now);
+        }
+        self.linger_if_idle(room_id, now);
+    }
+
+    fn on_broken(&mut self, name: &RoomName) {
+        let Some(room_id) = self.rooms_by_name.get(name).copied() else {
+            return;
+        };
+        if let Attach::Live(_) = self.rooms[room_id.0 as usize].attach {
+            self.ask_attach(room_id);
+        }
+    }
+
+    /// Asks the engine for this room's publications.
+    pub(crate) fn ask_attach(&mut self, room_id: RoomId) {
+        self.nonce += 1;
+        let room = &mut self.rooms[room_id.0 as usize];
+        room.attach = Attach::Asked(self.nonce);
+        self.requests.push_back(Request::Attach {
+            room: room.name.clone(),
+            nonce: self.nonce,
+        });
+    }
+
+    /// Adds to a room's feed; whoever is subscribed gets it in a walk.
+    fn feed(&mut self, room_id: RoomId, item: Item) {
+        let room = &mut self.rooms[room_id.0 as usize];
+        let weight = room.feed.push(item);
+        self.feeds_bytes += weight;
+        self.pending_bytes += weight;
+        if !room.is_ready {
+            room.is_ready = true;
+            room.walk = 0;
+            room.walk_end = room.feed.end();
+            room.feed.start_walk();
+            self.ready.push_back(room_id);
+        }
+    }
+
+    /// No answer came in time.
+    pub(crate) fn on_request_timeout(&mut self, pending: Pending, now: Moment) {
+        let reject = || Reject::retry(RejectCode::Timeout, 1_000, "no answer from the engine in time");
+        match pending {
+            Pending::Publish { conn, id } | Pending::History { conn, id } | Pending::Presence { conn, id } => {
+                self.answer(conn, id, Lane::Control, Err(reject()), now);
+            }
+            Pending::Replay { room, join } => self.on_replay_page(room, join, Err(reject()), now),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One connection as the shard knows it: who it is, what it may, which rooms it is in.
+//!
+//! Small, because an idle connection is one of these and little more; what only a
+//! few need at a time is boxed.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use bytes::Bytes;
+use tidegate_wire::{RoomName, frame};
+
+use crate::{
+    grant::{Grant, Right, allows},
+    join::PendingJoin,
+    moment::Moment,
+    outbox::Outbox,
+    room::RoomId,
+    shard::Link,
+};
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Opened; `connect` must come.
+    Opened,
+    /// The token of its `connect` is being verified.
+    Verifying,
+    /// Commands are taken.
+    Ready,
+    /// The close frame is in the outbox; nothing more is taken or given.
+    Closing,
+}
+
+/// One room a session is in, seen from the session.
+#[derive(Debug, Clone, Copy)]
+pub struct Membership {
+    /// Which.
+    pub room: RoomId,
+    /// This session's place among the room's subscribers.
+    pub subscriber: u32,
+    /// Listed among the room's members.
+    pub has_entered: bool,
+}
+
+/// What waits for a verifier.
+#[derive(Debug, Default)]
+pub struct Verifying {
+    /// The command's id.
+    pub id: u32,
+    /// Commands that came after `connect`, in order.
+    pub held: VecDeque<frame::Request>,
+}
+
+/// See the module.
+pub struct Session {
+    /// Tells this use of the table's place from others.
+    pub generation: u32,
+    /// What the edge negotiated.
+    pub link: Link,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Commands waiting for the engine.
+    pub in_flight: u32,
+    /// Joins not done yet.
+    pub joining: u32,
+    /// What waits to be written.
+    pub outbox: Outbox,
+    /// The token's subject, or a made-up name.
+    pub user: Bytes,
+    /// JSON shown to others; empty for none.
+    pub info: Bytes,
+    /// What it may do.
+    pub grants: Option<Rc<[Grant]>>,
+    /// When the token ends.
+    pub expires: Option<Moment>,
+    /// The rooms it is in.
+    pub memberships: Vec<Membership>,
+    /// A token is being verified.
+    pub verifying: Option<Box<Verifying>>,
+    /// Joins whose replay waits for room in the outbox, in order.
+    pub parked: Option<Box<VecDeque<(RoomId, PendingJoin)>>>,
+}
+
+impl Session {
+    /// A connection that was just opened.
+    pub fn new(generation: u32, link: Link) -> Self {
+        Self {
+            generation,
+            link,
+            stage: Stage::Opened,
+            in_flight: 0,
+            joining: 0,
+            outbox: Outbox::default(),
+            user: Bytes::new(),
+            info: Bytes::new(),
+            grants: None,
+            expires: None,
+            memberships: Vec::new(),
+            verifying: None,
+            parked: None,
+        }
+    }
+
+    /// Whether its token grants `right` in `room`.
+    pub fn may(&self, right: Right, room: &RoomName) -> bool {
+        let grants = self.grants.as_deref().unwrap_or_default();
+        allows(grants, room, right)
+    }
+
+    /// The place of `room` among its memberships.
+    pub fn membership(&self, room: RoomId) -> Option<usize> {
+        self.memberships.iter().position(|m| m.room == room)
+    }
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# `wire` and `core` are pure: bytes, events and `now` in; values out. This holds their
+# sources and their dependencies to it. Test modules are bound by it too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+banned='tokio|mio::|async fn|\.await|std::net|std::fs|std::process|std::env|std::thread|thread_local|std::time::(Instant|SystemTime)|Instant::now|SystemTime|std::sync|Mutex|RwLock|Condvar|Atomic[A-Z]|\bArc\b|crossbeam|parking_lot|libc::|rand::|getrandom'
+# Comments may name what the code must not.
+if grep -nrE "$banned" crates/wire/src crates/core/src | grep -vE '^[^:]+:[0-9]+:\s*//'; then
+  echo "purity: the lines above name what crates/wire and crates/core must not know" >&2
+  exit 1
+fi
+
+impure='^(tokio|mio|async-.*|futures.*|rand|getrandom|socket2|rustix|crossbeam.*|parking_lot|hyper|axum|fjall|rustls|tracing.*) '
+for crate in tidegate-wire tidegate-core; do
+  if cargo tree --locked -q -p "$crate" -e normal --prefix none | grep -E "$impure"; then
+    echo "purity: $crate depends on the crates above" >&2
+    exit 1
+  fi
+done
+echo "purity: crates/wire and crates/core are pure"
