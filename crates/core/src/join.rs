@@ -383,13 +383,17 @@ impl Shard {
                 info: session.info.clone(),
             });
         }
-        for frame in frames {
-            self.append(conn, Lane::Reliable, frame, now);
-        }
         self.counters.subscriptions += 1;
         self.counters.replayed_total += u64::from(replayed);
         self.counters.gaps_total += u64::from(join.gap.is_some());
-        self.reply(conn, join.id, &Ok(reply), now);
+        // In the lane of its events: it must not overtake those of a subscription to the
+        // same room that was left a moment ago.
+        self.reply_in(conn, Lane::Reliable, join.id, &Ok(reply), now);
+        if self.is_ready(conn) {
+            for frame in frames {
+                self.append(conn, Lane::Reliable, frame, now);
+            }
+        }
     }
 
     /// The outbox drained: joins that waited for room go on.
