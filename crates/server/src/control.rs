@@ -1,10 +1,23 @@
 //! What the back office asks of a shard's driver: connections handed over, and
 //! questions with an answer. Values over bounded channels; no shard state is shared.
 
-use std::net::{SocketAddr, TcpStream};
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
+
+use crate::edge::EdgeCounters;
+
+/// Commands that wait for one shard; beyond it [`ShardHandle::try_send`] gives them back.
+pub const COMMANDS_MAX: usize = 256;
 
 /// An accepted connection that turned out not to be a WebSocket upgrade: the back
 /// office serves it by HTTP. `read_ahead` holds the (plaintext) bytes already read.
@@ -44,8 +57,24 @@ pub enum ShardCommand {
     /// Copy the counters, for a scrape.
     Counters {
         /// The copy.
-        reply: oneshot::Sender<tidegate_core::Counters>,
+        reply: oneshot::Sender<Box<ShardCounters>>,
     },
+    /// The verifier's keys were fetched anew (or could not be): verify again what waits for them.
+    KeysRefreshed,
+    /// Tell every client, close all, and end the thread, at the latest at this time.
+    ShutDown {
+        /// The latest.
+        until: Instant,
+    },
+}
+
+/// All that one shard counts.
+#[derive(Debug, Clone)]
+pub struct ShardCounters {
+    /// Sessions, rooms, outboxes.
+    pub core: tidegate_core::Counters,
+    /// Sockets, bytes, turns.
+    pub edge: EdgeCounters,
 }
 
 /// A room as one shard sees it.
@@ -55,4 +84,72 @@ pub struct RoomSummary {
     pub room: String,
     /// Connections joined on this shard.
     pub subscribers: u32,
+}
+
+/// Wakes a thread that may be asleep in its poll, and costs one atomic swap when it is not.
+///
+/// The sleeper arms the bell, then looks at its channels once more, then sleeps; who
+/// sends, sends first and rings after. In either order of the two, one sees the other.
+pub struct Bell {
+    may_sleep: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Bell {
+    /// Makes a bell that wakes by calling `wake`.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        let wake = Box::new(wake);
+        Arc::new(Self { may_sleep: AtomicBool::new(false), wake })
+    }
+
+    /// Wakes the sleeper, if it may be asleep.
+    pub fn ring(&self) {
+        if self.may_sleep.swap(false, Ordering::SeqCst) {
+            (self.wake)();
+        }
+    }
+
+    /// The sleeper says that it is about to sleep; it must look at its channels after this.
+    pub fn arm(&self) {
+        self.may_sleep.store(true, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// The sleeper says that it is awake.
+    pub fn disarm(&self) {
+        self.may_sleep.store(false, Ordering::SeqCst);
+    }
+}
+
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bell").finish_non_exhaustive()
+    }
+}
+
+/// One shard, as the back office reaches it.
+#[derive(Debug, Clone)]
+pub struct ShardHandle {
+    commands: Sender<ShardCommand>,
+    bell: Arc<Bell>,
+}
+
+impl ShardHandle {
+    /// Makes a handle and the shard's end of it.
+    pub fn new(bell: Arc<Bell>) -> (Self, Receiver<ShardCommand>) {
+        let (commands, receiver) = crossbeam_channel::bounded(COMMANDS_MAX);
+        (Self { commands, bell }, receiver)
+    }
+
+    /// Hands a command over; gives it back when too many wait, or the shard has ended.
+    #[expect(clippy::result_large_err, reason = "the caller gets its command back as it was")]
+    pub fn try_send(&self, command: ShardCommand) -> Result<(), ShardCommand> {
+        match self.commands.try_send(command) {
+            Ok(()) => {
+                self.bell.ring();
+                Ok(())
+            }
+            Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => Err(command),
+        }
+    }
 }
