@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use tidegate_wire::{
     CloseReason, Reject, RejectCode, RoomName,
-    frame::{self, Codec, Command, Connect, Connected, History, Notice, Ok as Reply, Pong, Presence, Publish, Push},
+    frame::{
+        self, Codec, Command, Connect, Connected, History, Notice, Ok as Reply, Pong, Presence, Publish, Push,
+    },
 };
 
 use crate::{
@@ -104,7 +106,11 @@ impl Shard {
     fn on_refresh(&mut self, conn: ConnId, id: u32, token: String, now: Moment) {
         let session = &mut self.sessions[conn.index as usize];
         if session.verifying.is_some() {
-            let reject = Reject::retry(RejectCode::RateLimited, 1_000, "another refresh is being verified");
+            let reject = Reject::retry(
+                RejectCode::RateLimited,
+                1_000,
+                "another refresh is being verified",
+            );
             return self.reject(conn, id, reject, now);
         }
         session.verifying = Some(Box::new(Verifying {

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use tidegate_wire::{
     Codec, Publication, Reject, RoomName,
     frame::{Ok, Push},
-    ws::{deflate::Deflater, frame::{Opcode, server_frame}},
+    ws::{
+        deflate::Deflater,
+        frame::{Opcode, server_frame},
+    },
 };
 
 use crate::shard::Link;
@@ -25,7 +28,11 @@ impl Link {
     /// Returns the link with this number.
     pub fn from_number(number: usize) -> Self {
         Self {
-            codec: if number & 2 == 0 { Codec::Json } else { Codec::Binary },
+            codec: if number & 2 == 0 {
+                Codec::Json
+            } else {
+                Codec::Binary
+            },
             deflate: number & 1 == 1,
         }
     }

@@ -21,7 +21,11 @@ impl Shard {
         match event {
             Event::Publication { room, publication } => self.on_publication(&room, publication),
             Event::Published { ticket, result } => {
-                if let Some(Ticketed { pending: Pending::Publish { conn, id }, .. }) = self.pending.remove(&ticket) {
+                if let Some(Ticketed {
+                    pending: Pending::Publish { conn, id },
+                    ..
+                }) = self.pending.remove(&ticket)
+                {
                     self.answer(conn, id, Lane::Control, result.map(Reply::Published), now);
                 }
             }
@@ -34,7 +38,11 @@ impl Shard {
                 Some(Pending::Publish { .. } | Pending::Presence { .. }) | None => {}
             },
             Event::Presence { ticket, result } => {
-                if let Some(Ticketed { pending: Pending::Presence { conn, id }, .. }) = self.pending.remove(&ticket) {
+                if let Some(Ticketed {
+                    pending: Pending::Presence { conn, id },
+                    ..
+                }) = self.pending.remove(&ticket)
+                {
                     self.answer(conn, id, Lane::Control, result.map(Reply::Presence), now);
                 }
             }
@@ -63,7 +71,10 @@ impl Shard {
         let Attach::Live(head) = &mut room.attach else {
             return;
         };
-        debug_assert!(publication.offset > head.offset, "the engine keeps a room's order");
+        debug_assert!(
+            publication.offset > head.offset,
+            "the engine keeps a room's order"
+        );
         head.offset = publication.offset;
         room.last = Some(*head);
         self.counters.publications_total += 1;
@@ -221,7 +232,9 @@ impl Shard {
     pub(crate) fn on_request_timeout(&mut self, pending: Pending, now: Moment) {
         let reject = || Reject::retry(RejectCode::Timeout, 1_000, "no answer from the engine in time");
         match pending {
-            Pending::Publish { conn, id } | Pending::History { conn, id } | Pending::Presence { conn, id } => {
+            Pending::Publish { conn, id }
+            | Pending::History { conn, id }
+            | Pending::Presence { conn, id } => {
                 self.answer(conn, id, Lane::Control, Err(reject()), now);
             }
             Pending::Replay { room, join } => self.on_replay_page(room, join, Err(reject()), now),

@@ -8,7 +8,12 @@
 use slab::Slab;
 
 use crate::{
-    encoder::Encoder, limits::Limits, moment::Moment, outbox::{Lane, Pile}, room::Room, session::Session,
+    encoder::Encoder,
+    limits::Limits,
+    moment::Moment,
+    outbox::{Lane, Pile},
+    room::Room,
+    session::Session,
 };
 
 /// What the walk needs besides the room.
@@ -57,7 +62,9 @@ pub fn visit(room: &mut Room, index: usize, out: &mut Outboxes<'_>, slice: &mut 
     let subscriber = &mut room.subscribers[index];
     let session = &mut out.sessions[subscriber.session as usize];
     while subscriber.seq < room.feed.end() {
-        let (batch, next) = room.feed.batch(subscriber.seq, subscriber.variant, &room.name, out.encoder);
+        let (batch, next) = room
+            .feed
+            .batch(subscriber.seq, subscriber.variant, &room.name, out.encoder);
         subscriber.seq = next;
         let len = batch.bytes.len();
         if len == 0 {

@@ -32,9 +32,6 @@ const JOINED_BYTES_MAX: usize = 64 << 10;
 /// Joined pieces kept at a time. Past it frames go one by one, which copies nothing.
 const JOINED_PIECES_MAX: usize = 32;
 
-/// How many variants of a subscriber there are: link × whether it watches members.
-pub const VARIANTS: usize = LINKS * 2;
-
 /// What decides which bytes a subscriber gets: its link, and whether it watches members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant(u8);
@@ -199,11 +196,6 @@ impl Feed {
         self.entries.len()
     }
 
-    /// Whether nothing is kept.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The publications after `offset`, oldest first, with their entries' numbers.
     pub fn publications_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = (u64, &Publication)> {
         let first = self.first;
@@ -240,7 +232,13 @@ impl Feed {
 
     /// The next bytes for a subscriber that stands at `seq`, and where it stands then.
     /// Several frames are joined once, for all who stand there.
-    pub fn batch(&mut self, seq: u64, variant: Variant, room: &RoomName, encoder: &mut Encoder) -> (Batch, u64) {
+    pub fn batch(
+        &mut self,
+        seq: u64,
+        variant: Variant,
+        room: &RoomName,
+        encoder: &mut Encoder,
+    ) -> (Batch, u64) {
         if seq + 1 == self.end() {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }

@@ -105,7 +105,11 @@ mod tests {
             ("a:*b*c", "a:xbybc", true),
             ("a:b", "a:bc", false),
         ] {
-            assert_eq!(fits(pattern.as_bytes(), room.as_bytes()), expected, "{pattern} {room}");
+            assert_eq!(
+                fits(pattern.as_bytes(), room.as_bytes()),
+                expected,
+                "{pattern} {room}"
+            );
         }
     }
 

@@ -265,11 +265,7 @@ impl Shard {
                     join: Box::new(join),
                 };
                 let ticket = self.issue(pending, now);
-                self.requests.push_back(Request::History {
-                    ticket,
-                    room,
-                    query,
-                });
+                self.requests.push_back(Request::History { ticket, room, query });
             }
             Plan::Finish { after } => self.finish_join(room_id, join, head, after, now),
         }
@@ -317,7 +313,14 @@ impl Shard {
         }
     }
 
-    fn finish_join(&mut self, room_id: RoomId, join: PendingJoin, head: Position, after: Offset, now: Moment) {
+    fn finish_join(
+        &mut self,
+        room_id: RoomId,
+        join: PendingJoin,
+        head: Position,
+        after: Offset,
+        now: Moment,
+    ) {
         let conn = join.conn;
         let session = &mut self.sessions[conn.index as usize];
         let room = &mut self.rooms[room_id.0 as usize];

@@ -76,14 +76,10 @@ impl Pile {
         node
     }
 
-    /// Frames waiting in all outboxes.
-    pub fn len(&self) -> usize {
-        self.nodes.len() - self.free.len()
-    }
-
     /// Whether nothing waits anywhere.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.nodes.len() == self.free.len()
     }
 }
 
@@ -170,7 +166,8 @@ impl Outbox {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.frames == 0
     }
 

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use tidegate_wire::{Epoch, Offset, Position, RoomName};
+use tidegate_wire::{Offset, Position, RoomName};
 
 use crate::{
     feed::{Feed, Variant},
@@ -111,10 +111,5 @@ impl Room {
             Attach::Live(head) => Some(head),
             Attach::Asked(_) | Attach::Retry(_) => None,
         }
-    }
-
-    /// The epoch, when attached.
-    pub fn epoch(&self) -> Option<Epoch> {
-        self.head().map(|head| head.epoch)
     }
 }

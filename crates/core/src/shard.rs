@@ -16,7 +16,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use foldhash::{SharedSeed, fast::{FixedState, SeedableRandomState}};
+use foldhash::{
+    SharedSeed,
+    fast::{FixedState, SeedableRandomState},
+};
 use hashbrown::HashMap;
 use slab::Slab;
 use tidegate_wire::{
@@ -475,7 +478,10 @@ impl Shard {
         let limits = &self.setup.limits;
         let session = &mut self.sessions[conn.index as usize];
         let (bytes_max, age_max) = (limits.outbox_bytes_max, limits.outbox_age_max);
-        if session.outbox.is_over(&self.pile, frame.len(), bytes_max, age_max, now) {
+        if session
+            .outbox
+            .is_over(&self.pile, frame.len(), bytes_max, age_max, now)
+        {
             return self.close(conn, CloseReason::TooSlow, now);
         }
         self.append(conn, lane, frame, now);

@@ -22,18 +22,44 @@ const CLIENTS: usize = 5;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { client: usize, room: usize, repeat: bool },
-    Join { client: usize, room: usize, since: Option<u64>, last: Option<u32> },
-    Leave { client: usize, room: usize },
-    Reconnect { client: usize },
-    Read { client: usize, bytes: usize },
-    FanOut { visits: usize },
+    Publish {
+        client: usize,
+        room: usize,
+        repeat: bool,
+    },
+    Join {
+        client: usize,
+        room: usize,
+        since: Option<u64>,
+        last: Option<u32>,
+    },
+    Leave {
+        client: usize,
+        room: usize,
+    },
+    Reconnect {
+        client: usize,
+    },
+    Read {
+        client: usize,
+        bytes: usize,
+    },
+    FanOut {
+        visits: usize,
+    },
     AskEngine,
     HoldEngine,
     ReleaseEngine,
-    Break { room: usize },
-    Trim { room: usize, keep: usize },
-    Advance { ms: u64 },
+    Break {
+        room: usize,
+    },
+    Trim {
+        room: usize,
+        keep: usize,
+    },
+    Advance {
+        ms: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -102,9 +128,15 @@ impl Play {
             Step::Publish { client, room, repeat } => {
                 self.messages += u64::from(!repeat);
                 let text = self.messages.to_string();
-                self.world.send(self.ids[client], publish_command(ROOMS[room], &text, &text));
+                self.world
+                    .send(self.ids[client], publish_command(ROOMS[room], &text, &text));
             }
-            Step::Join { client, room: place, since, last } => {
+            Step::Join {
+                client,
+                room: place,
+                since,
+                last,
+            } => {
                 let head = self.world.engine.room(&room(ROOMS[place])).head();
                 let since = since.map(|offset| Position {
                     epoch: head.epoch,
@@ -119,7 +151,12 @@ impl Play {
                 self.asked[client].insert(id, since);
             }
             Step::Leave { client, room: place } => {
-                self.world.send(self.ids[client], Command::Leave { room: room(ROOMS[place]) });
+                self.world.send(
+                    self.ids[client],
+                    Command::Leave {
+                        room: room(ROOMS[place]),
+                    },
+                );
             }
             Step::Reconnect { client } => self.reconnect(client),
             Step::Read { client, bytes } => self.world.client(self.ids[client]).reads = bytes,
@@ -172,16 +209,29 @@ impl Play {
     fn look_at(&mut self, client: usize, frame: ServerFrame) {
         let believes = &mut self.believes[client];
         match frame {
-            ServerFrame::Reply { id, result: Ok(Reply::Joined(joined)) } => {
+            ServerFrame::Reply {
+                id,
+                result: Ok(Reply::Joined(joined)),
+            } => {
                 let since = self.asked[client].remove(&id).expect("asked for");
                 let next = joined.offset + 1 - u64::from(joined.replayed);
                 if let (Some(since), Recovery::None | Recovery::Replay) = (since, joined.recovery) {
-                    assert_eq!(next, since.offset + 1, "a replay begins after `since`: {joined:?}");
+                    assert_eq!(
+                        next,
+                        since.offset + 1,
+                        "a replay begins after `since`: {joined:?}"
+                    );
                 }
                 believes.insert(joined.room.to_string(), Belief { next });
             }
-            ServerFrame::Reply { result: Ok(Reply::Left), .. }
-            | ServerFrame::Reply { result: Ok(_) | Err(_), .. } => {}
+            ServerFrame::Reply {
+                result: Ok(Reply::Left),
+                ..
+            }
+            | ServerFrame::Reply {
+                result: Ok(_) | Err(_),
+                ..
+            } => {}
             ServerFrame::Push(Push::Event { room, publication }) => {
                 // What arrives after leaving is ignored, as the protocol says.
                 let is_member = self.is_subscribed(client, &room);
@@ -197,7 +247,12 @@ impl Play {
                 }
             }
             ServerFrame::Push(Push::Gap { room, position, .. }) => {
-                believes.insert(room.to_string(), Belief { next: position.offset + 1 });
+                believes.insert(
+                    room.to_string(),
+                    Belief {
+                        next: position.offset + 1,
+                    },
+                );
             }
             ServerFrame::Push(Push::Members(_) | Push::Notice(_)) => {}
         }
@@ -224,12 +279,15 @@ impl Play {
                 continue;
             }
             let open = self.world.shard.rooms("", "", 10);
-            for (name, belief) in &self.believes[client] {
+            for (name, belief) in &self.believes[client].clone() {
                 let head = self.world.engine.room(&room(name)).head().offset;
                 let has_subscribers = open.iter().any(|(room, _)| room == name);
                 // Only a subscription that was left may stand behind.
                 let was_left = belief.next != head + 1;
-                assert!(!was_left || !has_subscribers || self.left_or_cut(client, name), "{name} {client}");
+                assert!(
+                    !was_left || !has_subscribers || self.left_or_cut(client, name),
+                    "{name} {client}"
+                );
             }
         }
         let counters = self.world.shard.counters();

@@ -77,7 +77,10 @@ fn a_returning_subscriber_gets_nothing_a_replay_or_a_gap() {
 
     let bob = world.connect("bob");
     let joined = world.join_with(bob, since(Position { offset: 2, ..head }, "chat:lobby"));
-    assert_eq!((joined.recovery, joined.replayed, joined.offset), (Recovery::Replay, 3, 5));
+    assert_eq!(
+        (joined.recovery, joined.replayed, joined.offset),
+        (Recovery::Replay, 3, 5)
+    );
     assert_eq!(world.received(bob, "chat:lobby"), numbers(3, 5));
 
     let cleo = world.connect("cleo");
@@ -126,7 +129,10 @@ fn publications_during_a_replay_are_neither_lost_nor_doubled() {
     publish_numbers(&mut world, ann, "chat:lobby", 20);
     let head = world.engine.room(&room("chat:lobby")).head();
     world.engine.held = Some(Default::default());
-    world.send(bob, Command::Join(since(Position { offset: 3, ..head }, "chat:lobby")));
+    world.send(
+        bob,
+        Command::Join(since(Position { offset: 3, ..head }, "chat:lobby")),
+    );
     for n in 21..=40 {
         world.send(ann, publish_command("chat:lobby", &n.to_string(), ""));
     }
@@ -156,7 +162,10 @@ fn a_gap_says_why_and_last_still_follows() {
         ..since(Position { offset: 1, ..head }, "chat:lobby")
     };
     let joined = world.join_with(bob, far);
-    assert_eq!((joined.recovery, joined.replayed), (Recovery::Gap(GapReason::TooFar), 2));
+    assert_eq!(
+        (joined.recovery, joined.replayed),
+        (Recovery::Gap(GapReason::TooFar), 2)
+    );
     assert_eq!(world.received(bob, "chat:lobby"), numbers(29, 30));
 
     world.engine.room(&room("chat:lobby")).trimmed_to = 25;
@@ -181,7 +190,12 @@ fn commands_need_a_connect_and_a_grant() {
         (Command::Join(plain_join("chat:other")), RejectCode::Forbidden),
         (Command::Join(plain_join("chat:lobby")), RejectCode::AlreadyJoined),
         (Command::Join(plain_join("px:AAPL")), RejectCode::UnknownNamespace),
-        (Command::Leave { room: room("chat:other") }, RejectCode::NotJoined),
+        (
+            Command::Leave {
+                room: room("chat:other"),
+            },
+            RejectCode::NotJoined,
+        ),
         (Command::Connect(Connect::default()), RejectCode::AlreadyConnected),
         (
             Command::Presence(Presence {
@@ -202,11 +216,14 @@ fn commands_need_a_connect_and_a_grant() {
 fn commands_sent_behind_connect_wait_for_the_verifier() {
     let mut world = World::new();
     let ann = world.open(JSON);
-    world.send(ann, Command::Connect(Connect {
-        token: "ann".into(),
-        resume: vec![(77, plain_join("chat:a"))],
-        ..Default::default()
-    }));
+    world.send(
+        ann,
+        Command::Connect(Connect {
+            token: "ann".into(),
+            resume: vec![(77, plain_join("chat:a"))],
+            ..Default::default()
+        }),
+    );
     world.send(ann, Command::Join(plain_join("chat:b")));
     world.turn();
     assert!(matches!(world.reply(ann), Ok(Reply::Connected(_))));
@@ -219,17 +236,23 @@ fn commands_sent_behind_connect_wait_for_the_verifier() {
 fn a_refused_token_and_a_silent_client_are_closed() {
     let mut world = World::new();
     let (ann, bob) = (world.open(JSON), world.open(JSON));
-    world.send(ann, Command::Connect(Connect {
-        token: "bad".into(),
-        ..Default::default()
-    }));
+    world.send(
+        ann,
+        Command::Connect(Connect {
+            token: "bad".into(),
+            ..Default::default()
+        }),
+    );
     world.turn();
     assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::TokenInvalid);
     assert_eq!(world.client(ann).closed, Some(CloseReason::TokenInvalid.number()));
     world.advance(Duration::from_secs(9));
     assert_eq!(world.client(bob).closed, None);
     world.advance(Duration::from_secs(2));
-    assert_eq!(world.client(bob).closed, Some(CloseReason::HandshakeTimeout.number()));
+    assert_eq!(
+        world.client(bob).closed,
+        Some(CloseReason::HandshakeTimeout.number())
+    );
 }
 
 #[test]
@@ -242,11 +265,19 @@ fn an_expiring_token_is_asked_for_then_closed() {
     world.advance(Duration::from_secs(2));
     let asked = [Push::Notice(Notice::TokenExpiring { in_ms: 30_000 })];
     assert_eq!(world.pushes(ann), asked);
-    world.send(ann, Command::Refresh {
-        token: "ann@200000".into(),
-    });
+    world.send(
+        ann,
+        Command::Refresh {
+            token: "ann@200000".into(),
+        },
+    );
     world.turn();
-    assert!(matches!(world.reply(ann), Ok(Reply::Refreshed { expires_in_ms: Some(_) })));
+    assert!(matches!(
+        world.reply(ann),
+        Ok(Reply::Refreshed {
+            expires_in_ms: Some(_)
+        })
+    ));
     world.advance(Duration::from_secs(40));
     assert_eq!(world.client(ann).closed, None);
     assert_eq!(world.client(bob).closed, Some(CloseReason::TokenExpired.number()));
@@ -305,7 +336,10 @@ fn members_come_and_go() {
     world.pushes(ann);
     world.cut(bob);
     let pushes = world.pushes(ann);
-    assert!(matches!(&pushes[..], [Push::Members(c)] if c.count == 2 && c.left == ["bob"]), "{pushes:?}");
+    assert!(
+        matches!(&pushes[..], [Push::Members(c)] if c.count == 2 && c.left == ["bob"]),
+        "{pushes:?}"
+    );
 }
 
 #[test]
@@ -321,8 +355,14 @@ fn slow_reader_on_reliable_lane_is_closed_and_others_are_not() {
     world.client(bob).reads = 10;
     publish_numbers(&mut world, ann, "chat:lobby", 100);
     assert_eq!(world.received(ann, "chat:lobby"), numbers(1, 100));
-    assert!(world.shard.counters().outbox_bytes == 0, "bob's outbox is gone with him");
-    let place = CloseReason::ALL.iter().position(|r| *r == CloseReason::TooSlow).unwrap();
+    assert!(
+        world.shard.counters().outbox_bytes == 0,
+        "bob's outbox is gone with him"
+    );
+    let place = CloseReason::ALL
+        .iter()
+        .position(|r| *r == CloseReason::TooSlow)
+        .unwrap();
     assert_eq!(world.shard.counters().closes_total[place], 1);
     assert_eq!(world.shard.counters().connections, 1);
 }
@@ -426,7 +466,11 @@ fn leaving_in_the_middle_of_a_walk_skips_and_repeats_nobody() {
             world.turn();
             for (n, client) in clients.iter().enumerate() {
                 if n != leaver {
-                    assert_eq!(world.received(*client, "chat:lobby").len(), 1, "{leaver} {after} {n}");
+                    assert_eq!(
+                        world.received(*client, "chat:lobby").len(),
+                        1,
+                        "{leaver} {after} {n}"
+                    );
                 }
             }
             assert_eq!(world.received(late, "chat:lobby"), []);
@@ -444,14 +488,24 @@ fn a_broken_attachment_is_mended_from_the_window_or_told_as_a_gap() {
     world.engine.room(&room("chat:lobby")).attached = false;
     publish_numbers(&mut world, ann, "chat:lobby", 5);
     let now = world.now;
-    world.shard.handle_event(Event::Broken { room: room("chat:lobby") }, now);
+    world.shard.handle_event(
+        Event::Broken {
+            room: room("chat:lobby"),
+        },
+        now,
+    );
     world.turn();
     assert_eq!(world.received(bob, "chat:lobby"), numbers(1, 5));
 
     world.engine.window = 1;
     world.engine.room(&room("chat:lobby")).attached = false;
     publish_numbers(&mut world, ann, "chat:lobby", 9);
-    world.shard.handle_event(Event::Broken { room: room("chat:lobby") }, now);
+    world.shard.handle_event(
+        Event::Broken {
+            room: room("chat:lobby"),
+        },
+        now,
+    );
     world.turn();
     let pushes = world.pushes(bob);
     assert!(
@@ -483,7 +537,10 @@ fn an_engine_that_refuses_is_passed_on() {
     let ann = world.connect("ann");
     world.engine.refuse = Some(Reject::retry(RejectCode::Unavailable, 500, "disk full"));
     let reject = world.publish(ann, "chat:lobby", "1").unwrap_err();
-    assert_eq!((reject.code, reject.retry_after_ms), (RejectCode::Unavailable, Some(500)));
+    assert_eq!(
+        (reject.code, reject.retry_after_ms),
+        (RejectCode::Unavailable, Some(500))
+    );
     world.send(ann, Command::Join(plain_join("chat:lobby")));
     world.turn();
     assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::Unavailable);
@@ -524,7 +581,10 @@ fn bounds_are_rejects_with_their_code() {
     world.send(ann, Command::Join(plain_join("chat:c")));
     world.turn();
     assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::Limit);
-    assert_eq!(world.publish(ann, "chat:a", "12345678901").unwrap_err().code, RejectCode::TooLarge);
+    assert_eq!(
+        world.publish(ann, "chat:a", "12345678901").unwrap_err().code,
+        RejectCode::TooLarge
+    );
     world.join(bob, "chat:c");
     world.send(bob, Command::Join(plain_join("chat:d")));
     world.turn();
@@ -544,12 +604,18 @@ fn a_user_can_be_disconnected_and_all_can_be_shut_down() {
     let now = world.now;
     assert_eq!(world.shard.disconnect(b"ann", now), 2);
     world.turn();
-    assert_eq!(world.client(clients[0]).closed, Some(CloseReason::Disconnected.number()));
+    assert_eq!(
+        world.client(clients[0]).closed,
+        Some(CloseReason::Disconnected.number())
+    );
     assert_eq!(world.client(clients[2]).closed, None);
     world.shard.shut_down(now);
     world.turn();
     assert_eq!(world.pushes(clients[2]), [Push::Notice(Notice::Shutdown)]);
-    assert_eq!(world.client(clients[2]).closed, Some(CloseReason::Shutdown.number()));
+    assert_eq!(
+        world.client(clients[2]).closed,
+        Some(CloseReason::Shutdown.number())
+    );
     assert_eq!(world.shard.counters().connections, 0);
 }
 
@@ -583,7 +649,9 @@ fn history_is_read_in_pages_both_ways() {
     let page = world.history(ann, ask(None, 3, false)).unwrap();
     assert!(page.more);
     assert_eq!(offsets(page), [1, 2, 3]);
-    let page = world.history(ann, ask(Some(Position { offset: 9, ..head }), 5, false)).unwrap();
+    let page = world
+        .history(ann, ask(Some(Position { offset: 9, ..head }), 5, false))
+        .unwrap();
     assert_eq!(offsets(page), [10]);
     let page = world.history(ann, ask(None, 2, true)).unwrap();
     assert_eq!(offsets(page), [10, 9]);
@@ -599,7 +667,10 @@ fn requests_wait_while_the_engine_is_full() {
     let ann = world.connect("ann");
     world.send(ann, publish_command("chat:a", "1", ""));
     world.send(ann, publish_command("chat:a", "2", ""));
-    assert!(matches!(world.shard.poll_request(), Some(Request::Publish { .. })));
+    assert!(matches!(
+        world.shard.poll_request(),
+        Some(Request::Publish { .. })
+    ));
     world.turn();
     assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::Overloaded);
 }

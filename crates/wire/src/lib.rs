@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod code;
+pub mod codec;
 pub mod frame;
 pub mod json;
 pub mod position;

@@ -34,9 +34,7 @@ impl FromStr for Epoch {
         if text.len() != 16 || !text.bytes().all(is_digit) {
             return Err(EpochError);
         }
-        u64::from_str_radix(text, 16)
-            .map(Epoch)
-            .map_err(|_| EpochError)
+        u64::from_str_radix(text, 16).map(Epoch).map_err(|_| EpochError)
     }
 }
 

@@ -21,8 +21,8 @@ use tidegate_core::{
 use tidegate_wire::{
     Codec, Epoch, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
     frame::{
-        Command, Connect, GapReason, History, HistoryPage, Join, Joined, Member, Members, MembersChange, Ok as Reply,
-        Publish, Published, Push,
+        Command, Connect, GapReason, History, HistoryPage, Join, Joined, Member, Members, MembersChange,
+        Ok as Reply, Publish, Published, Push,
     },
     ws,
 };
@@ -90,7 +90,8 @@ impl NaiveEngine {
                     });
                 }
                 let room = self.room(&publish.room);
-                let same = |p: &&Publication| !p.msg.is_empty() && p.msg == publish.msg && p.from == publish.from;
+                let same =
+                    |p: &&Publication| !p.msg.is_empty() && p.msg == publish.msg && p.from == publish.from;
                 if let Some(first) = room.log.iter().find(same) {
                     let position = Position {
                         epoch: room.epoch,
@@ -309,17 +310,23 @@ impl World {
     /// Opens and connects a client for this user.
     pub fn connect(&mut self, user: &str) -> ClientId {
         let client = self.open(JSON);
-        self.send(client, Command::Connect(Connect {
-            token: user.into(),
-            ..Default::default()
-        }));
+        self.send(
+            client,
+            Command::Connect(Connect {
+                token: user.into(),
+                ..Default::default()
+            }),
+        );
         self.turn();
         assert!(matches!(self.reply(client), Ok(Reply::Connected(_))));
         client
     }
 
     pub fn open(&mut self, link: Link) -> ClientId {
-        let conn = self.shard.handle_open(link, self.now).expect("within sessions_max");
+        let conn = self
+            .shard
+            .handle_open(link, self.now)
+            .expect("within sessions_max");
         self.clients.push(Client {
             conn,
             link,
@@ -376,7 +383,13 @@ impl World {
         self.publish_as(client, name, text, "")
     }
 
-    pub fn publish_as(&mut self, client: ClientId, name: &str, text: &str, msg: &str) -> Result<Published, Reject> {
+    pub fn publish_as(
+        &mut self,
+        client: ClientId,
+        name: &str,
+        text: &str,
+        msg: &str,
+    ) -> Result<Published, Reject> {
         self.send(client, publish_command(name, text, msg));
         self.turn();
         match self.reply(client) {
@@ -462,7 +475,11 @@ impl World {
     fn flush(&mut self) -> bool {
         let mut moved = false;
         while let Some(conn) = self.shard.poll_dirty() {
-            let client = self.clients.iter_mut().find(|c| c.conn == conn).expect("a client of ours");
+            let client = self
+                .clients
+                .iter_mut()
+                .find(|c| c.conn == conn)
+                .expect("a client of ours");
             moved |= write_out(&mut self.shard, client, self.now);
         }
         while let Some(conn) = self.shard.poll_closing() {
@@ -560,7 +577,9 @@ fn write_out(shard: &mut Shard, client: &mut Client, now: Moment) -> bool {
             Frame::Message(payload) => {
                 let codec = client.link.codec;
                 let frames = &mut client.frames;
-                codec.decode_server(&payload, &mut |frame| frames.push_back(frame)).expect("the server's own frame");
+                codec
+                    .decode_server(&payload, &mut |frame| frames.push_back(frame))
+                    .expect("the server's own frame");
             }
             Frame::Other => {}
         }
@@ -579,7 +598,9 @@ fn take_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
     let end = start + header.len as usize;
     let payload = bytes.get(start..end)?;
     let frame = match header.opcode {
-        ws::frame::Opcode::Text | ws::frame::Opcode::Binary if !header.rsv1 => Frame::Message(payload.to_vec()),
+        ws::frame::Opcode::Text | ws::frame::Opcode::Binary if !header.rsv1 => {
+            Frame::Message(payload.to_vec())
+        }
         ws::frame::Opcode::Close => Frame::Close(u16::from_be_bytes([payload[0], payload[1]])),
         _ => Frame::Other,
     };
@@ -609,6 +630,8 @@ pub fn publish_command(name: &str, text: &str, msg: &str) -> Command {
 pub fn grant(pattern: &str, rights: &[Right]) -> Grant {
     Grant {
         pattern: pattern.into(),
-        rights: rights.iter().fold(Rights::default(), |all, right| all.with(*right)),
+        rights: rights
+            .iter()
+            .fold(Rights::default(), |all, right| all.with(*right)),
     }
 }
