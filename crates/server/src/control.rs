@@ -99,7 +99,10 @@ impl Bell {
     /// Makes a bell that wakes by calling `wake`.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         let wake = Box::new(wake);
-        Arc::new(Self { may_sleep: AtomicBool::new(false), wake })
+        Arc::new(Self {
+            may_sleep: AtomicBool::new(false),
+            wake,
+        })
     }
 
     /// Wakes the sleeper, if it may be asleep.
@@ -142,7 +145,10 @@ impl ShardHandle {
     }
 
     /// Hands a command over; gives it back when too many wait, or the shard has ended.
-    #[expect(clippy::result_large_err, reason = "the caller gets its command back as it was")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "the caller gets its command back as it was"
+    )]
     pub fn try_send(&self, command: ShardCommand) -> Result<(), ShardCommand> {
         match self.commands.try_send(command) {
             Ok(()) => {

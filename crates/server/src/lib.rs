@@ -17,9 +17,7 @@ pub mod api;
 pub mod auth;
 pub mod config;
 pub mod control;
-mod driver;
 pub mod edge;
-mod flush;
 pub mod serve;
 
 pub use serve::{ServeError, Server};

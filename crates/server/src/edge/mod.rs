@@ -2,5 +2,10 @@
 //! WebSocket's frames, silence and lingering.
 
 mod counters;
+pub mod origin;
+pub(crate) mod pulse;
+pub(crate) mod queue;
+pub mod tls;
+pub(crate) mod transport;
 
 pub use counters::{AcceptCounters, EdgeCounters, HandshakeFailure, Refusal};

@@ -1,0 +1,199 @@
+//! What is said over a connection: bytes in, messages to the shard; outbox to bytes out.
+
+use tidegate_core::{ConnId, Moment};
+use tidegate_wire::{
+    CloseReason, Reject, RejectCode,
+    ws::{
+        frame::{Opcode, server_frame},
+        reader::Message,
+    },
+};
+
+use super::Driver;
+use crate::{
+    edge::{
+        HandshakeFailure,
+        authority::Answer,
+        connection::{Connection, Phase},
+        queue::Slot,
+        transport::{Arrived, Buffers, More, receive},
+    },
+    flush::{Flushed, flush},
+};
+
+/// Tokens that wait for keys; beyond it the client is told to come back later.
+const UNVERIFIED_MAX: usize = 4096;
+/// When to come back then.
+const KEYS_RETRY_MS: u32 = 2_000;
+
+impl Driver {
+    /// Reads once from each connection that has something. Who may have more is read again
+    /// next turn, after all the others.
+    pub(super) fn read_ready(&mut self, buffers: &mut Buffers) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for slot in ready.drain(..) {
+            self.read(slot, buffers);
+        }
+        // Those to be read again were put into a new list: put it in the old one's memory.
+        ready.append(&mut self.ready);
+        self.ready = ready;
+    }
+
+    fn read(&mut self, slot: Slot, buffers: &mut Buffers) {
+        let now_ms = to_ms(self.now);
+        let Some(connection) = self.connections.get_mut(slot.index as usize) else {
+            return;
+        };
+        if connection.generation != slot.generation {
+            return;
+        }
+        connection.flags.is_ready = false;
+        let tls = connection.tls.as_deref_mut();
+        let (arrived, more) = receive(&connection.socket, tls, buffers, &mut self.counters);
+        match arrived {
+            Arrived::Bytes(bytes) => {
+                connection.heard_ms = now_ms;
+                let read_again = more == More::Maybe || connection.flags.has_ended;
+                self.on_bytes(slot, bytes);
+                if read_again && let Some(connection) = self.connection(slot) {
+                    connection.flags.is_ready = true;
+                    self.ready.push(slot);
+                }
+            }
+            Arrived::Last(bytes) => {
+                self.on_bytes(slot, bytes);
+                self.on_end(slot);
+            }
+            // The end that was told belonged to another socket in this place.
+            Arrived::Nothing => connection.flags.has_ended = false,
+            Arrived::End => self.on_end(slot),
+            Arrived::TlsFailed => self.on_tls_failed(slot),
+        }
+    }
+
+    fn on_bytes(&mut self, slot: Slot, bytes: &mut [u8]) {
+        match &self.connections[slot.index as usize].phase {
+            Phase::Head(_) => self.on_head_bytes(slot, bytes),
+            Phase::Open { .. } => self.on_frames(slot, bytes),
+            Phase::Lingering => {}
+        }
+    }
+
+    pub(super) fn on_frames(&mut self, slot: Slot, bytes: &mut [u8]) {
+        let Some(Connection { phase: Phase::Open { conn, reader }, flags, .. }) =
+            self.connections.get_mut(slot.index as usize)
+        else {
+            return;
+        };
+        // After our close frame nothing more is taken; the peer's own is answered by silence.
+        if flags.is_closing {
+            return;
+        }
+        let (conn, now, shard) = (*conn, self.now, &mut self.shard);
+        let is_binary = flags.is_binary;
+        let mut input = reader.input(bytes, &mut self.inflater);
+        loop {
+            match input.next() {
+                Ok(Some(Message::Text(text))) if !is_binary => shard.handle_message(conn, text, now),
+                Ok(Some(Message::Binary(bytes))) if is_binary => shard.handle_message(conn, bytes, now),
+                // The other kind of frame than was agreed on.
+                Ok(Some(Message::Text(_) | Message::Binary(_))) => {
+                    return shard.close(conn, CloseReason::Malformed, now);
+                }
+                Ok(Some(Message::Ping(payload))) => {
+                    shard.push_control(conn, server_frame(Opcode::Pong, payload), now);
+                }
+                // That something came at all is what counts.
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(Message::Close { code, .. })) => {
+                    return shard.close_with(conn, code.unwrap_or(1000), "", now);
+                }
+                Ok(None) => return,
+                Err(error) => return shard.close_with(conn, error.code, error.reason, now),
+            }
+        }
+    }
+
+    fn on_end(&mut self, slot: Slot) {
+        if self.is_half_open(slot) {
+            return self.fail(slot, HandshakeFailure::Gone);
+        }
+        self.remove(slot);
+    }
+
+    fn on_tls_failed(&mut self, slot: Slot) {
+        // The alert that says why is waiting in rustls.
+        self.write_tls_rest(slot);
+        if self.is_half_open(slot) {
+            return self.fail(slot, HandshakeFailure::Tls);
+        }
+        self.remove(slot);
+    }
+
+    /// Writes what waits for a connection, unless the kernel is known to be full.
+    pub(super) fn write(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(slot.index as usize) else {
+            return;
+        };
+        if connection.generation != slot.generation || connection.flags.is_blocked {
+            return;
+        }
+        let Some(conn) = connection.session() else {
+            return self.write_tls_rest(slot);
+        };
+        let tls = connection.tls.as_deref_mut();
+        match flush(&mut self.shard, conn, &connection.socket, tls, &mut self.counters, now) {
+            Flushed::All if connection.flags.is_closing => self.linger(slot),
+            Flushed::All => {}
+            Flushed::Blocked => connection.flags.is_blocked = true,
+            Flushed::Gone => self.remove(slot),
+        }
+    }
+
+    fn write_tls_rest(&mut self, slot: Slot) {
+        if let Some(Connection { tls: Some(tls), socket, .. }) = self.connections.get_mut(slot.index as usize) {
+            let _ = crate::edge::transport::send_tls(socket, tls, &mut self.counters);
+        }
+    }
+
+    /// Answers what can be answered at once; where keys must be fetched first, the token waits.
+    pub(super) fn verify(&mut self) {
+        while let Some((conn, token)) = self.shard.poll_verify() {
+            self.verify_one(conn, token);
+        }
+    }
+
+    /// The keys are here, or will not come.
+    pub(super) fn verify_again(&mut self) {
+        for (conn, token) in std::mem::take(&mut self.unverified) {
+            self.verify_one(conn, token);
+        }
+    }
+
+    fn verify_one(&mut self, conn: ConnId, token: String) {
+        let result = match self.authority.verify(&token, self.now) {
+            Answer::Verified(result) => result,
+            Answer::KeysAsked if self.unverified.len() < UNVERIFIED_MAX => {
+                return self.unverified.push_back((conn, token));
+            }
+            Answer::KeysAsked => {
+                let detail = "too many tokens wait for the issuer's keys";
+                Err(Reject::retry(RejectCode::Overloaded, KEYS_RETRY_MS, detail))
+            }
+        };
+        self.shard.handle_verified(conn, result, self.now);
+    }
+}
+
+impl Connection {
+    /// For how long nothing came.
+    pub(super) fn silence_ms(&self, now: Moment) -> u32 {
+        to_ms(now).wrapping_sub(self.heard_ms)
+    }
+}
+
+/// Wraps after 49 days; only differences count.
+pub(super) fn to_ms(now: Moment) -> u32 {
+    (now.0 / 1_000_000) as u32
+}

@@ -1,0 +1,82 @@
+//! One socket as the driver knows it: small, because an idle connection is one of these.
+
+use mio::net::TcpStream;
+use rustls::ServerConnection;
+use tidegate_core::ConnId;
+use tidegate_wire::ws::reader::Reader;
+
+/// How far a connection has come.
+pub(crate) enum Phase {
+    /// The HTTP head is coming, beneath it perhaps TLS; what came of it is kept.
+    Head(Vec<u8>),
+    /// A WebSocket with its session.
+    Open {
+        /// The session.
+        conn: ConnId,
+        /// Takes frames apart.
+        reader: Reader,
+    },
+    /// The last word is with the kernel. What the peer still sends is thrown away, because
+    /// closing over unread bytes would reset the connection and take that word back.
+    Lingering,
+}
+
+/// One socket.
+pub(crate) struct Connection {
+    pub(crate) phase: Phase,
+    /// Boxed: most servers have TLS in front of them, and with it a kilobyte more hardly counts.
+    pub(crate) tls: Option<Box<ServerConnection>>,
+    pub(crate) socket: TcpStream,
+    /// Tells this use of the table's place from others.
+    pub(crate) generation: u32,
+    /// When something last came: milliseconds since the start, wrapping.
+    pub(crate) heard_ms: u32,
+    pub(crate) flags: Flags,
+}
+
+/// What is known of a socket between its edges.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Flags {
+    /// The kernel takes no more; an edge will tell when it does.
+    pub(crate) is_blocked: bool,
+    /// In the list of those to be read.
+    pub(crate) is_ready: bool,
+    /// The peer's end was seen: read up to it, short reads notwithstanding.
+    pub(crate) has_ended: bool,
+    /// The close frame is in the outbox.
+    pub(crate) is_closing: bool,
+    /// Messages are binary: the subprotocol says so.
+    pub(crate) is_binary: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: TcpStream, generation: u32, heard_ms: u32) -> Self {
+        Self {
+            phase: Phase::Head(Vec::new()),
+            tls: None,
+            socket,
+            generation,
+            heard_ms,
+            flags: Flags::default(),
+        }
+    }
+
+    /// Its session, once it has one.
+    pub(crate) fn session(&self) -> Option<ConnId> {
+        match &self.phase {
+            Phase::Open { conn, .. } => Some(*conn),
+            Phase::Head(_) | Phase::Lingering => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        // Times every idle connection: see docs/benchmarks.md, `idle`.
+        assert!(size_of::<Connection>() <= 128, "{}", size_of::<Connection>());
+    }
+}
