@@ -109,7 +109,7 @@ impl Shard {
             Err(reject) if room.subscribers.is_empty() => {
                 let waiting = std::mem::take(&mut room.waiting);
                 for join in waiting {
-                    self.refuse_join(&join, reject.clone(), now);
+                    self.refuse_join(room_id, &join, reject.clone(), now);
                 }
                 let room = &mut self.rooms[room_id.0 as usize];
                 if room.is_idle() {

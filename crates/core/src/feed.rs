@@ -94,6 +94,8 @@ pub struct Feed {
     bytes: usize,
     pending_bytes: usize,
     complete_since: Offset,
+    /// Entries below this number are of a history that broke off: never replayed.
+    replay_from: u64,
     pieces: Vec<Piece>,
 }
 
@@ -154,9 +156,10 @@ impl Feed {
         self.pending_bytes
     }
 
-    /// Forgets what came before `offset`: positions up to it cannot be resumed from here.
+    /// What is here so far is of a history that broke off; a new one goes on after `offset`.
     pub fn break_at(&mut self, offset: Offset) {
         self.complete_since = offset;
+        self.replay_from = self.end();
     }
 
     /// A walk begins: what was joined for the last one is of no more use.
@@ -184,7 +187,7 @@ impl Feed {
             let entry = self.entries.pop_front().expect("first < walked <= end");
             self.first += 1;
             self.bytes -= entry.weight as usize;
-            if let Item::Publication(publication) = entry.item {
+            if let (Item::Publication(publication), true) = (entry.item, self.first > self.replay_from) {
                 self.complete_since = self.complete_since.max(publication.offset);
             }
         }
@@ -199,7 +202,8 @@ impl Feed {
     /// The publications after `offset`, oldest first, with their entries' numbers.
     pub fn publications_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = (u64, &Publication)> {
         let first = self.first;
-        let numbered = self.entries.iter().enumerate();
+        let broken = self.replay_from.saturating_sub(first) as usize;
+        let numbered = self.entries.iter().enumerate().skip(broken);
         numbered.filter_map(move |(place, entry)| match &entry.item {
             Item::Publication(publication) if publication.offset > offset => {
                 Some((first + place as u64, publication))

@@ -203,7 +203,7 @@ impl Shard {
             Ok(room) => room,
             Err(reject) => return self.reject(conn, id, reject, now),
         };
-        self.sessions[conn.index as usize].joining += 1;
+        self.sessions[conn.index as usize].joining.push(room);
         let pending = PendingJoin::new(conn, id, join);
         self.continue_join(room, pending, now);
     }
@@ -225,7 +225,7 @@ impl Shard {
                 return Err(forbidden("presence", &join.room));
             }
         }
-        let rooms = session.memberships.len() + session.joining as usize;
+        let rooms = session.memberships.len() + session.joining.len();
         if rooms >= self.setup.limits.rooms_max {
             let detail = format!("{} rooms joined", self.setup.limits.rooms_max);
             return Err(Reject::new(RejectCode::Limit, detail));
@@ -234,10 +234,8 @@ impl Shard {
             return Err(self.overloaded("requests wait for the engine"));
         }
         if let Some(room) = self.rooms_by_name.get(&join.room).copied() {
-            let is_member = session.membership(room).is_some();
-            let waits = |p: &PendingJoin| p.conn == conn;
-            if is_member || self.rooms[room.0 as usize].waiting.iter().any(waits) {
-                let detail = format!("{:?} is joined", join.room.as_str());
+            if session.membership(room).is_some() || session.joining.contains(&room) {
+                let detail = format!("{:?} is joined, or a join is under way", join.room.as_str());
                 return Err(Reject::new(RejectCode::AlreadyJoined, detail));
             }
             return Ok(room);
@@ -298,7 +296,7 @@ impl Shard {
                 join.give_up(GapReason::Trimmed);
             }
             Err(reject) => {
-                self.refuse_join(&join, reject, now);
+                self.refuse_join(room_id, &join, reject, now);
                 return self.linger_if_idle(room_id, now);
             }
         }
@@ -306,9 +304,9 @@ impl Shard {
     }
 
     /// Answers a join "no", if its session still waits for it.
-    pub(crate) fn refuse_join(&mut self, join: &PendingJoin, reject: Reject, now: Moment) {
+    pub(crate) fn refuse_join(&mut self, room_id: RoomId, join: &PendingJoin, reject: Reject, now: Moment) {
         if self.is_ready(join.conn) {
-            self.sessions[join.conn.index as usize].joining -= 1;
+            self.sessions[join.conn.index as usize].end_joining(room_id);
             self.reject(join.conn, join.id, reject, now);
         }
     }
@@ -365,7 +363,7 @@ impl Shard {
             members,
         });
 
-        session.joining -= 1;
+        session.end_joining(room_id);
         session.memberships.push(Membership {
             room: room_id,
             subscriber: room.subscribers.len() as u32,
@@ -414,8 +412,14 @@ impl Shard {
                 session.parked = None;
                 return;
             };
+            let others = parked.len();
             self.rooms[room.0 as usize].replaying -= 1;
             self.continue_join(room, join, now);
+            // It still does not fit: wait until the outbox is emptier.
+            let parked = &self.sessions[conn.index as usize].parked;
+            if parked.as_ref().is_some_and(|parked| parked.len() > others) {
+                return;
+            }
         }
     }
 }

@@ -60,8 +60,8 @@ pub struct Session {
     pub stage: Stage,
     /// Commands waiting for the engine.
     pub in_flight: u32,
-    /// Joins not done yet.
-    pub joining: u32,
+    /// Rooms whose join is not done yet.
+    pub joining: Vec<RoomId>,
     /// What waits to be written.
     pub outbox: Outbox,
     /// The token's subject, or a made-up name.
@@ -88,7 +88,7 @@ impl Session {
             link,
             stage: Stage::Opened,
             in_flight: 0,
-            joining: 0,
+            joining: Vec::new(),
             outbox: Outbox::default(),
             user: Bytes::new(),
             info: Bytes::new(),
@@ -104,6 +104,11 @@ impl Session {
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         let grants = self.grants.as_deref().unwrap_or_default();
         allows(grants, room, right)
+    }
+
+    /// A join is done, or refused.
+    pub fn end_joining(&mut self, room: RoomId) {
+        self.joining.retain(|joining| *joining != room);
     }
 
     /// The place of `room` among its memberships.
