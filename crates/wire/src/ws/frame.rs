@@ -29,6 +29,13 @@ pub enum Opcode {
     Pong = 10,
 }
 
+impl Opcode {
+    /// Whether it may come within a fragmented message, and may not be fragmented itself.
+    pub fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
 /// A frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -61,7 +68,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolErr
     };
     let wrong = |reason| ProtocolError { code: 1002, reason };
     if first & 0x30 != 0 {
-        return Err(wrong("reserved bits"));
+        return Err(wrong("a reserved bit that was not agreed on"));
     }
     let opcode = match first & 0x0f {
         0 => Opcode::Continuation,
@@ -70,7 +77,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolErr
         8 => Opcode::Close,
         9 => Opcode::Ping,
         10 => Opcode::Pong,
-        _ => return Err(wrong("reserved opcode")),
+        _ => return Err(wrong("a reserved opcode")),
     };
     let (len, used) = match second & 0x7f {
         126 => match rest {
@@ -78,6 +85,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolErr
             _ => return Ok(None),
         },
         127 => match rest.first_chunk::<8>() {
+            Some(bytes) if bytes[0] >= 0x80 => return Err(wrong("a length with its highest bit set")),
             Some(bytes) => (u64::from_be_bytes(*bytes), 10),
             None => return Ok(None),
         },
@@ -124,10 +132,67 @@ pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     out.into()
 }
 
-/// A close frame.
+/// A close frame; a reason past 123 bytes is cut.
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
     let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.as_bytes());
-    payload.truncate(125);
+    payload.extend_from_slice(&reason.as_bytes()[..end]);
     server_frame(Opcode::Close, &payload)
+}
+
+/// Appends a whole masked frame, as clients send them.
+pub fn client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
+    let start = out.len();
+    write_header(out, opcode, false, payload.len());
+    out[start + 1] |= 0x80;
+    out.extend_from_slice(&mask);
+    let from = out.len();
+    out.extend_from_slice(payload);
+    unmask(&mut out[from..], mask, 0);
+}
+
+/// Applies a mask in place (it is its own inverse). `at` is how many bytes of the payload
+/// came before, modulo 4.
+pub fn unmask(bytes: &mut [u8], mask: [u8; 4], at: usize) {
+    let mut turned = mask;
+    turned.rotate_left(at % 4);
+    // Eight bytes at a time: the compiler makes vectors of it.
+    let [a, b, c, d] = turned;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, rest) = bytes.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(turned.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_turns_with_the_payload() {
+        let mask = [1, 2, 3, 4];
+        let plain: Vec<u8> = (0..100).collect();
+        let mut whole = plain.clone();
+        unmask(&mut whole, mask, 0);
+        for cut in 0..100 {
+            let mut pieces = plain.clone();
+            unmask(&mut pieces[..cut], mask, 0);
+            unmask(&mut pieces[cut..], mask, cut);
+            assert_eq!(pieces, whole);
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let frame = close_frame(4000, &"\u{e4}".repeat(100));
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+    }
 }
