@@ -17,7 +17,9 @@ pub mod api;
 pub mod auth;
 pub mod config;
 pub mod control;
+mod driver;
 pub mod edge;
+mod flush;
 pub mod serve;
 
 pub use serve::{ServeError, Server};

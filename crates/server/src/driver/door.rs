@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use mio::{Interest, Token, net::TcpStream};
 use rustls::ServerConnection;
-use tidegate_wire::ws::reader::Reader;
+use tidegate_wire::ws::reader::{Reader, Role};
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::debug;
 
@@ -60,14 +60,17 @@ impl Driver {
             return self.leave_load();
         }
         self.generation = self.generation.wrapping_add(1);
-        let slot = Slot { index: entry.key() as u32, generation: self.generation };
+        let slot = Slot {
+            index: entry.key() as u32,
+            generation: self.generation,
+        };
         let mut connection = Connection::new(socket, self.generation, to_ms(self.now));
         connection.tls = tls;
         entry.insert(connection);
         self.count_sockets();
         self.counters.half_open += 1;
         self.half_open.push(slot, self.now);
-        if self.counters.half_open as usize > self.edge_limits.half_open_max {
+        if self.counters.half_open as usize > self.edge_limits.handshakes_max {
             self.drop_oldest_half_open();
         }
     }
@@ -157,7 +160,7 @@ impl Driver {
         }
         self.places[index] = slot.index;
         let connection = &mut self.connections[slot.index as usize];
-        let reader = Reader::server(self.door.frame_bytes_max, upgrade.link.deflate);
+        let reader = Reader::new(Role::Server, self.door.frame_bytes_max, upgrade.has_deflate);
         connection.flags.is_binary = upgrade.link.codec == tidegate_wire::Codec::Binary;
         connection.phase = Phase::Open { conn, reader };
         self.counters.half_open -= 1;
@@ -174,7 +177,8 @@ impl Driver {
         let Ok(peer) = self.connections[index].socket.peer_addr() else {
             return self.fail(slot, HandshakeFailure::Gone);
         };
-        let permit = match self.back_office.try_reserve() {
+        let back_office = self.back_office.clone();
+        let permit = match back_office.try_reserve() {
             Ok(permit) => permit,
             Err(TrySendError::Full(()) | TrySendError::Closed(())) => {
                 self.counters.fail(HandshakeFailure::BackOfficeBusy);
@@ -197,11 +201,21 @@ impl Driver {
     fn say(&mut self, slot: Slot, words: &[u8]) {
         let connection = &mut self.connections[slot.index as usize];
         let tls = connection.tls.as_deref_mut();
-        let _ = send(&connection.socket, tls, &[IoSlice::new(words)], &mut self.counters);
+        let _ = send(
+            &connection.socket,
+            tls,
+            &[IoSlice::new(words)],
+            &mut self.counters,
+        );
     }
 }
 
 fn handed_over(connection: Connection, read_ahead: Bytes, peer: SocketAddr) -> HandedOver {
     let stream = StdStream::from(connection.socket);
-    HandedOver { stream, tls: connection.tls, read_ahead, peer }
+    HandedOver {
+        stream,
+        tls: connection.tls,
+        read_ahead,
+        peer,
+    }
 }

@@ -41,10 +41,11 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::{
+    config::EdgeLimits,
     control::{Bell, HandedOver, RoomSummary, ShardCommand, ShardCounters},
     edge::{
         EdgeCounters,
-        authority::Authority,
+        authority::{Authority, AuthorityParts},
         connection::Connection,
         handshake::Door,
         pulse::Pulse,
@@ -70,16 +71,8 @@ const SLICE_TIME: Duration = Duration::from_millis(1);
 /// How long a connection that ends may still take its last words, and say its own.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
-/// What the edge bounds, beside the shard's own limits.
-#[derive(Debug, Clone)]
-pub(crate) struct EdgeLimits {
-    /// From accept to a complete HTTP head; then the socket is closed.
-    pub(crate) handshake_timeout: Duration,
-    /// Handshakes under way on one shard; beyond it the oldest gives way.
-    pub(crate) half_open_max: usize,
-    /// Sockets of one shard that were told goodbye and have not gone yet; beyond it the oldest is cut off.
-    pub(crate) farewells_max: usize,
-}
+/// Sockets of one shard that were told goodbye and have not gone yet; beyond it the oldest is cut off.
+const FAREWELLS_MAX: usize = 4096;
 
 /// All that a driver is made of; it is put together in its own thread.
 pub(crate) struct Parts {
@@ -88,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) bell: Arc<Bell>,
     pub(crate) policies: Vec<Policy>,
     pub(crate) limits: Limits,
-    pub(crate) edge_limits: EdgeLimits,
+    pub(crate) edge: EdgeLimits,
     pub(crate) wall: WallClock,
     pub(crate) started: Instant,
     pub(crate) seed: u64,
@@ -99,7 +92,7 @@ pub(crate) struct Parts {
     pub(crate) load: Arc<AtomicUsize>,
     pub(crate) door: Arc<Door>,
     pub(crate) tls: Option<Arc<ArcSwap<ServerConfig>>>,
-    pub(crate) authority: Authority,
+    pub(crate) authority: AuthorityParts,
     pub(crate) back_office: mpsc::Sender<HandedOver>,
 }
 
@@ -142,6 +135,8 @@ pub(crate) struct Driver {
     authority: Authority,
     /// Tokens whose keys are being fetched.
     unverified: VecDeque<(ConnId, String)>,
+    /// When to try these again, should nobody say that keys have come.
+    keys_due: Moment,
     back_office: mpsc::Sender<HandedOver>,
     edge_limits: EdgeLimits,
     counters: EdgeCounters,
@@ -170,7 +165,7 @@ impl Driver {
             places: Vec::new(),
             generation: 0,
             load: parts.load,
-            half_open: Queue::new(parts.edge_limits.handshake_timeout),
+            half_open: Queue::new(parts.edge.handshake_timeout),
             farewells: Queue::new(FAREWELL_TIME),
             pulse,
             ready: Vec::new(),
@@ -185,10 +180,11 @@ impl Driver {
             door: parts.door,
             tls: parts.tls,
             inflater: Inflater::default(),
-            authority: parts.authority,
+            authority: parts.authority.assemble(),
             unverified: VecDeque::new(),
+            keys_due: Moment(0),
             back_office: parts.back_office,
-            edge_limits: parts.edge_limits,
+            edge_limits: parts.edge,
             counters: EdgeCounters::default(),
         }
     }
@@ -257,13 +253,17 @@ impl Driver {
         }
         let pause = self.stuck.is_some().then(|| self.now + ENGINE_PAUSE);
         let pulse = (!self.connections.is_empty()).then(|| self.pulse.deadline());
-        let until = self.until.map(|until| self.now + until.saturating_duration_since(Instant::now()));
+        let keys = (!self.unverified.is_empty()).then_some(self.keys_due);
+        let until = self
+            .until
+            .map(|until| self.now + until.saturating_duration_since(Instant::now()));
         let deadlines = [
             self.shard.deadline(),
             self.half_open.deadline(),
             self.farewells.deadline(),
             pulse,
             pause,
+            keys,
             until,
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
@@ -275,7 +275,10 @@ impl Driver {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let slot = Slot { index: index as u32, generation: connection.generation };
+        let slot = Slot {
+            index: index as u32,
+            generation: connection.generation,
+        };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.flags.has_ended |= event.is_read_closed() || event.is_error();
             if !std::mem::replace(&mut connection.flags.is_ready, true) {
@@ -303,7 +306,12 @@ impl Driver {
             ShardCommand::Disconnect { user, reply } => {
                 let _ = reply.send(self.shard.disconnect(user.as_bytes(), self.now));
             }
-            ShardCommand::Rooms { prefix, after, limit, reply } => {
+            ShardCommand::Rooms {
+                prefix,
+                after,
+                limit,
+                reply,
+            } => {
                 let rooms = self.shard.rooms(&prefix, &after, limit);
                 let summary = |(room, subscribers)| RoomSummary { room, subscribers };
                 let _ = reply.send(rooms.into_iter().map(summary).collect());
@@ -360,7 +368,10 @@ impl Driver {
         let index = *self.places.get(conn.index as usize)?;
         let connection = self.connections.get(index as usize)?;
         let is_it = connection.session() == Some(conn);
-        is_it.then_some(Slot { index, generation: connection.generation })
+        is_it.then_some(Slot {
+            index,
+            generation: connection.generation,
+        })
     }
 
     /// Finds the socket of a slot, if that is still the same.
@@ -382,7 +393,8 @@ impl Driver {
 
     /// Whether all said goodbye, or the time is over.
     fn has_ended(&self) -> bool {
-        self.until.is_some_and(|until| self.connections.is_empty() || Instant::now() >= until)
+        self.until
+            .is_some_and(|until| self.connections.is_empty() || Instant::now() >= until)
     }
 
     fn count_sockets(&mut self) {
@@ -403,7 +415,9 @@ struct SliceSize {
 
 impl Default for SliceSize {
     fn default() -> Self {
-        Self { visit_ns: SLICE_TIME.as_nanos() as u64 / 128 }
+        Self {
+            visit_ns: SLICE_TIME.as_nanos() as u64 / 128,
+        }
     }
 }
 
@@ -437,7 +451,7 @@ mod tests {
             slice.learn(100, Duration::from_secs(1));
         }
         assert_eq!(slice.visits(), 32);
-        for _ in 0..64 {
+        for _ in 0..128 {
             slice.learn(1000, Duration::ZERO);
         }
         assert_eq!(slice.visits(), 1024);

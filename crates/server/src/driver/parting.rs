@@ -9,13 +9,8 @@ use std::net::Shutdown;
 use bytes::Bytes;
 use tidegate_wire::CloseReason;
 
-use super::Driver;
-use crate::edge::{
-    HandshakeFailure,
-    connection::Phase,
-    queue::Slot,
-    transport::send_tls,
-};
+use super::{Driver, FAREWELLS_MAX};
+use crate::edge::{HandshakeFailure, connection::Phase, queue::Slot, transport::send_tls};
 
 /// An empty ping.
 const PING: &[u8] = &[0x89, 0];
@@ -66,7 +61,7 @@ impl Driver {
     }
 
     fn bound_farewells(&mut self) {
-        if self.farewells.len() > self.edge_limits.farewells_max
+        if self.farewells.len() > FAREWELLS_MAX
             && let Some(oldest) = self.farewells.pop()
         {
             self.remove(oldest);
@@ -84,7 +79,8 @@ impl Driver {
             self.remove(slot);
         }
         // Those who came through would only wake us.
-        let (connections, half_open, farewells) = (&self.connections, &mut self.half_open, &mut self.farewells);
+        let (connections, half_open, farewells) =
+            (&self.connections, &mut self.half_open, &mut self.farewells);
         let is_there = |slot: Slot, is_half_open: bool| {
             let connection = connections.get(slot.index as usize);
             connection.is_some_and(|connection| {

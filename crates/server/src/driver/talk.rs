@@ -1,5 +1,7 @@
 //! What is said over a connection: bytes in, messages to the shard; outbox to bytes out.
 
+use std::time::Duration;
+
 use tidegate_core::{ConnId, Moment};
 use tidegate_wire::{
     CloseReason, Reject, RejectCode,
@@ -23,6 +25,8 @@ use crate::{
 
 /// Tokens that wait for keys; beyond it the client is told to come back later.
 const UNVERIFIED_MAX: usize = 4096;
+/// How long to wait for word of them.
+const KEYS_PATIENCE: Duration = Duration::from_secs(1);
 /// When to come back then.
 const KEYS_RETRY_MS: u32 = 2_000;
 
@@ -80,8 +84,11 @@ impl Driver {
     }
 
     pub(super) fn on_frames(&mut self, slot: Slot, bytes: &mut [u8]) {
-        let Some(Connection { phase: Phase::Open { conn, reader }, flags, .. }) =
-            self.connections.get_mut(slot.index as usize)
+        let Some(Connection {
+            phase: Phase::Open { conn, reader },
+            flags,
+            ..
+        }) = self.connections.get_mut(slot.index as usize)
         else {
             return;
         };
@@ -143,7 +150,14 @@ impl Driver {
             return self.write_tls_rest(slot);
         };
         let tls = connection.tls.as_deref_mut();
-        match flush(&mut self.shard, conn, &connection.socket, tls, &mut self.counters, now) {
+        match flush(
+            &mut self.shard,
+            conn,
+            &connection.socket,
+            tls,
+            &mut self.counters,
+            now,
+        ) {
             Flushed::All if connection.flags.is_closing => self.linger(slot),
             Flushed::All => {}
             Flushed::Blocked => connection.flags.is_blocked = true,
@@ -152,7 +166,12 @@ impl Driver {
     }
 
     fn write_tls_rest(&mut self, slot: Slot) {
-        if let Some(Connection { tls: Some(tls), socket, .. }) = self.connections.get_mut(slot.index as usize) {
+        if let Some(Connection {
+            tls: Some(tls),
+            socket,
+            ..
+        }) = self.connections.get_mut(slot.index as usize)
+        {
             let _ = crate::edge::transport::send_tls(socket, tls, &mut self.counters);
         }
     }
@@ -162,10 +181,14 @@ impl Driver {
         while let Some((conn, token)) = self.shard.poll_verify() {
             self.verify_one(conn, token);
         }
+        if !self.unverified.is_empty() && self.keys_due <= self.now {
+            self.verify_again();
+        }
     }
 
     /// The keys are here, or will not come.
     pub(super) fn verify_again(&mut self) {
+        self.keys_due = self.now + KEYS_PATIENCE;
         for (conn, token) in std::mem::take(&mut self.unverified) {
             self.verify_one(conn, token);
         }
@@ -175,6 +198,9 @@ impl Driver {
         let result = match self.authority.verify(&token, self.now) {
             Answer::Verified(result) => result,
             Answer::KeysAsked if self.unverified.len() < UNVERIFIED_MAX => {
+                if self.unverified.is_empty() {
+                    self.keys_due = self.now + KEYS_PATIENCE;
+                }
                 return self.unverified.push_back((conn, token));
             }
             Answer::KeysAsked => {

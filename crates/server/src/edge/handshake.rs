@@ -48,7 +48,10 @@ pub(crate) enum Judgement {
     /// Plain HTTP, for the back office.
     HandOver,
     /// Say this, and end.
-    Refuse { response: Vec<u8>, failure: HandshakeFailure },
+    Refuse {
+        response: Vec<u8>,
+        failure: HandshakeFailure,
+    },
 }
 
 /// A WebSocket that may be opened.
@@ -56,6 +59,8 @@ pub(crate) enum Judgement {
 pub(crate) struct Upgrade {
     /// What was agreed on.
     pub(crate) link: Link,
+    /// The client may compress.
+    pub(crate) has_deflate: bool,
     /// The 101.
     pub(crate) response: Bytes,
     /// Bytes of the head; what follows are frames.
@@ -67,7 +72,8 @@ pub(crate) struct Upgrade {
 /// length squared.
 pub(crate) fn judge(bytes: &[u8], judged: usize, door: &Door) -> Judgement {
     let fresh = &bytes[judged.saturating_sub(3)..];
-    let has_end = fresh.windows(2).any(|pair| pair == b"\n\n") || fresh.windows(3).any(|three| three == b"\n\r\n");
+    let has_end =
+        fresh.windows(2).any(|pair| pair == b"\n\n") || fresh.windows(3).any(|three| three == b"\n\r\n");
     if judged > 0 && !has_end {
         return partial(bytes, door);
     }
@@ -75,7 +81,10 @@ pub(crate) fn judge(bytes: &[u8], judged: usize, door: &Door) -> Judgement {
         Ok(Parsed::Partial) => partial(bytes, door),
         Ok(Parsed::Request(request)) if request.len > door.head_bytes_max => too_large(),
         Ok(Parsed::Request(request)) => decide(&request, door),
-        Err(error) => refuse(Refusal::BadRequest(error.to_string()), HandshakeFailure::Malformed),
+        Err(error) => refuse(
+            Refusal::BadRequest(error.to_string()),
+            HandshakeFailure::Malformed,
+        ),
     }
 }
 
@@ -109,10 +118,19 @@ fn decide(request: &Request<'_>, door: &Door) -> Judgement {
         let words = "offer tidegate.v1.json or tidegate.v1.bin in Sec-WebSocket-Protocol".to_owned();
         return refuse(Refusal::BadRequest(words), HandshakeFailure::Subprotocol);
     };
-    let deflate = door.has_deflate && request.offers_deflate();
+    let deflate = door.has_deflate.then(|| request.deflate()).flatten();
     let response = handshake::response(key, Some(codec.subprotocol()), deflate);
-    let link = Link { codec, deflate };
-    Judgement::Upgrade(Upgrade { link, response: response.into(), len: request.len })
+    // A frame that is compressed once for all needs the full window.
+    let link = Link {
+        codec,
+        deflate: deflate.is_some_and(|d| d.server_window_bits.is_none_or(|bits| bits == 15)),
+    };
+    Judgement::Upgrade(Upgrade {
+        link,
+        has_deflate: deflate.is_some(),
+        response: response.into(),
+        len: request.len,
+    })
 }
 
 fn too_large() -> Judgement {
@@ -120,10 +138,88 @@ fn too_large() -> Judgement {
 }
 
 fn refuse(refusal: Refusal, failure: HandshakeFailure) -> Judgement {
-    Judgement::Refuse { response: handshake::refusal(&refusal), failure }
+    Judgement::Refuse {
+        response: handshake::refusal(&refusal),
+        failure,
+    }
 }
 
 /// There is no room now.
 pub(crate) fn busy_response() -> Vec<u8> {
-    handshake::refusal(&Refusal::Unavailable { retry_after_secs: RETRY_AFTER_SECS })
+    handshake::refusal(&Refusal::Unavailable {
+        retry_after_secs: RETRY_AFTER_SECS,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door() -> Door {
+        Door {
+            origins: Origins::default(),
+            has_deflate: true,
+            head_bytes_max: 512,
+            frame_bytes_max: 1024,
+        }
+    }
+
+    fn upgrade(more: &str) -> String {
+        format!(
+            "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+        )
+    }
+
+    const BOTH: &str = "Sec-WebSocket-Protocol: tidegate.v1.bin, tidegate.v1.json\r\n";
+
+    fn link(more: &str) -> Link {
+        match judge(upgrade(more).as_bytes(), 0, &door()) {
+            Judgement::Upgrade(upgrade) => upgrade.link,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_head_in_pieces_is_partial_until_its_last_byte() {
+        let head = upgrade(BOTH);
+        for len in 1..head.len() {
+            for judged in [0, len - 1] {
+                let judgement = judge(&head.as_bytes()[..len], judged, &door());
+                assert!(matches!(judgement, Judgement::Partial), "{len}: {judgement:?}");
+            }
+        }
+        for judged in 0..head.len() {
+            assert!(
+                matches!(judge(head.as_bytes(), judged, &door()), Judgement::Upgrade(_)),
+                "{judged}"
+            );
+        }
+    }
+
+    #[test]
+    fn deflate_is_agreed_to_only_where_one_compressed_frame_serves_all() {
+        let offer = |text: &str| link(&format!("{BOTH}Sec-WebSocket-Extensions: {text}\r\n")).deflate;
+        assert!(offer("permessage-deflate; client_max_window_bits"));
+        assert!(offer("permessage-deflate; server_max_window_bits=15"));
+        assert!(!offer("permessage-deflate; server_max_window_bits=10"));
+        assert!(!link(BOTH).deflate);
+    }
+
+    #[test]
+    fn a_head_that_is_too_large_is_refused_whole_or_not() {
+        let long = upgrade(&format!("{BOTH}X: {}\r\n", "x".repeat(512)));
+        for len in [513, long.len()] {
+            let Judgement::Refuse { failure, .. } = judge(&long.as_bytes()[..len], 0, &door()) else {
+                panic!("{len}");
+            };
+            assert_eq!(failure, HandshakeFailure::TooLarge);
+        }
+    }
+
+    #[test]
+    fn other_requests_go_to_the_back_office() {
+        let request = b"POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+        assert!(matches!(judge(request, 0, &door()), Judgement::HandOver));
+    }
 }

@@ -1,7 +1,10 @@
 //! What a connection is before and beneath its session: TLS, the HTTP head, the
 //! WebSocket's frames, silence and lingering.
 
+pub(crate) mod authority;
+pub(crate) mod connection;
 mod counters;
+pub(crate) mod handshake;
 pub mod origin;
 pub(crate) mod pulse;
 pub(crate) mod queue;
