@@ -1,0 +1,660 @@
+//! Every key of the configuration file: its kind, default, bounds and meaning, once.
+//!
+//! From this table come the reader's checks (`read`), the example, the reference in
+//! `docs/configuration.md` and the JSON Schema (`document`): they cannot disagree.
+//! A test holds the defaults equal to those of `core`'s `Limits` and `Policy`.
+
+use tidegate_wire::room::NAMESPACE_BYTES_MAX;
+
+/// A table of the file, and what may stand in it.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// As in the file, `limits`; the namespace's inner tables are written `namespace.history`.
+    pub path: &'static str,
+    /// What it is for; a sentence or two.
+    pub doc: &'static str,
+    pub keys: &'static [Key],
+}
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// TOML; none where the key has no default.
+    pub default: Option<&'static str>,
+    /// TOML, for a key without a default; empty for tables.
+    pub example: &'static str,
+    /// It must be there.
+    pub is_required: bool,
+    pub doc: &'static str,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// `"10s"`, within bounds written the same way.
+    Duration { min: &'static str, max: &'static str },
+    /// `"64KiB"`, likewise.
+    Size { min: &'static str, max: &'static str },
+    /// A whole number.
+    Count { min: u64, max: u64 },
+    /// A whole number, or `"auto"`.
+    CountOrAuto { min: u64, max: u64 },
+    /// `true` or `false`.
+    Flag,
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// `"127.0.0.1:8600"`.
+    Address,
+    /// Text of at most so many bytes; never empty.
+    Text { bytes_max: usize },
+    /// A path; relative ones begin at the file's own folder.
+    Path,
+    /// A secret: itself, `env:NAME` or `file:PATH`.
+    Secret,
+    /// A public key: PEM, `env:NAME` or `file:PATH`.
+    PublicKey,
+    /// Texts; one alone may stand without brackets.
+    Texts { count_max: usize },
+    /// Some of these.
+    Choices(&'static [&'static str]),
+    /// A table.
+    Table(&'static Section),
+    /// Tables, `[[...]]` or `[{...}, ...]`.
+    Tables {
+        section: &'static Section,
+        count_max: usize,
+    },
+}
+
+impl Key {
+    const fn required(self) -> Self {
+        Self {
+            is_required: true,
+            ..self
+        }
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default: Some(default),
+        example: "",
+        is_required: false,
+        doc,
+    }
+}
+
+const fn open(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default: None,
+        example,
+        is_required: false,
+        doc,
+    }
+}
+
+const fn duration(min: &'static str, max: &'static str) -> Kind {
+    Kind::Duration { min, max }
+}
+
+const fn size(min: &'static str, max: &'static str) -> Kind {
+    Kind::Size { min, max }
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Count { min, max }
+}
+
+/// Algorithms of tokens, as they stand in a token's header.
+pub(super) const ALGORITHMS: &[&str] = &[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384",
+    "EdDSA",
+];
+
+/// Those with a public key. A JWKS address is public, so an HS key from there would be no secret.
+const PUBLIC_ALGORITHMS: &[&str] = &[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+];
+
+/// The whole file.
+pub(super) static ROOT: Section = Section {
+    path: "",
+    doc: "Values have units: durations \"250ms\", \"10s\", \"5m\", \"24h\", \"7d\"; sizes \"512B\", \"64KiB\", \"16MiB\", \"1GiB\". \
+          Relative paths begin at this file's folder.",
+    keys: &[
+        key(
+            "listen",
+            Kind::Address,
+            "\"127.0.0.1:8600\"",
+            "Where to listen: address and port. Any address but loopback needs keys in `[auth]`.",
+        ),
+        key(
+            "shards",
+            Kind::CountOrAuto { min: 1, max: 1024 },
+            "\"auto\"",
+            "Threads that serve connections; `auto` is one per core.",
+        ),
+        key(
+            "demo",
+            Kind::Flag,
+            "false",
+            "Serve the demo page at `/` and publish its price series into the rooms `px:*`. `--demo` does the same.",
+        ),
+        open(
+            "tls",
+            Kind::Table(&TLS),
+            "",
+            "TLS on the listener; without this table it speaks plain text.",
+        ),
+        open(
+            "engine",
+            Kind::Table(&ENGINE),
+            "",
+            "What orders and keeps publications.",
+        ),
+        open("auth", Kind::Table(&AUTH), "", "Who gets in."),
+        open(
+            "origins",
+            Kind::Table(&ORIGINS),
+            "",
+            "Which web pages may connect.",
+        ),
+        open("limits", Kind::Table(&LIMITS), "", "Bounds."),
+        open("api", Kind::Table(&API), "", "The HTTP API."),
+        open("deflate", Kind::Table(&DEFLATE), "", "Compression."),
+        open(
+            "namespace",
+            Kind::Tables {
+                section: &NAMESPACE,
+                count_max: 1_000,
+            },
+            "",
+            "The namespaces.",
+        ),
+    ],
+};
+
+pub(super) static TLS: Section = Section {
+    path: "tls",
+    doc: "TLS on the listener. Both files are read again when they change, and on SIGHUP.",
+    keys: &[
+        open(
+            "cert",
+            Kind::Path,
+            "\"cert.pem\"",
+            "PEM: the certificate, followed by those that vouch for it.",
+        )
+        .required(),
+        open("key", Kind::Path, "\"key.pem\"", "PEM: its private key.").required(),
+    ],
+};
+
+pub(super) static ENGINE: Section = Section {
+    path: "engine",
+    doc: "What orders and keeps publications.",
+    keys: &[
+        key(
+            "kind",
+            Kind::Choice(&["log", "memory"]),
+            "\"log\"",
+            "`log` keeps them on this machine's disk; `memory` forgets everything on a restart.",
+        ),
+        key(
+            "dir",
+            Kind::Path,
+            "\"data\"",
+            "Folder of the `log` engine; made if missing. One process at a time.",
+        ),
+    ],
+};
+
+pub(super) static AUTH: Section = Section {
+    path: "auth",
+    doc: "Who gets in: the keys that tokens are checked with. With none at all the server starts only on loopback, in development mode, and lets everyone in.",
+    keys: &[
+        open(
+            "secret",
+            Kind::Secret,
+            "\"env:TIDEGATE_SECRET\"",
+            "An HS256 key, at least 32 bytes: the shortest way to tokens. `env:NAME` and `file:PATH` read it from there.",
+        ),
+        open(
+            "keys",
+            Kind::Tables {
+                section: &AUTH_KEY,
+                count_max: 32,
+            },
+            "",
+            "More keys.",
+        ),
+        open(
+            "jwks_url",
+            Kind::Text { bytes_max: 2_000 },
+            "\"https://issuer.example.com/.well-known/jwks.json\"",
+            "Public keys are fetched from here; `https`, or `http` on loopback. Redirects are not followed.",
+        ),
+        key(
+            "jwks_refresh",
+            duration("10s", "7d"),
+            "\"10m\"",
+            "How often they are fetched anew. A token with an unknown `kid` has them fetched at once, but not more often than `jwks_cooldown`.",
+        ),
+        key(
+            "jwks_cooldown",
+            duration("1s", "1h"),
+            "\"10s\"",
+            "Least time between two fetches.",
+        ),
+        key(
+            "jwks_timeout",
+            duration("100ms", "1m"),
+            "\"5s\"",
+            "Longest time for one fetch; a failed one keeps the keys that are there.",
+        ),
+        key(
+            "jwks_algorithms",
+            Kind::Choices(PUBLIC_ALGORITHMS),
+            "[\"RS256\", \"RS384\", \"RS512\", \"PS256\", \"PS384\", \"PS512\", \"ES256\", \"ES384\", \"EdDSA\"]",
+            "Algorithms allowed with keys from there.",
+        ),
+        open(
+            "audience",
+            Kind::Texts { count_max: 16 },
+            "[\"tidegate\"]",
+            "A token's `aud` must name one of these; unchecked when absent.",
+        ),
+        open(
+            "issuer",
+            Kind::Texts { count_max: 16 },
+            "[\"https://issuer.example.com\"]",
+            "A token's `iss` must be one of these; unchecked when absent.",
+        ),
+        key(
+            "leeway",
+            duration("0s", "5m"),
+            "\"10s\"",
+            "How far the issuer's clock may be off.",
+        ),
+    ],
+};
+
+pub(super) static AUTH_KEY: Section = Section {
+    path: "auth.keys",
+    doc: "One key for tokens. It is used with its one algorithm only.",
+    keys: &[
+        open(
+            "algorithm",
+            Kind::Choice(ALGORITHMS),
+            "\"ES256\"",
+            "The algorithm, and no other.",
+        )
+        .required(),
+        open(
+            "secret",
+            Kind::Secret,
+            "\"file:hs.key\"",
+            "For HS256, HS384 and HS512: at least 32, 48 or 64 bytes.",
+        ),
+        open(
+            "public_key",
+            Kind::PublicKey,
+            "\"file:issuer.pem\"",
+            "For all others: PEM (SubjectPublicKeyInfo).",
+        ),
+        open(
+            "kid",
+            Kind::Text { bytes_max: 256 },
+            "\"2026-a\"",
+            "Tokens that name a `kid` are checked with the key of that name; a key without one is tried for any token of its algorithm.",
+        ),
+    ],
+};
+
+pub(super) static ORIGINS: Section = Section {
+    path: "origins",
+    doc: "Which web pages may connect. Browsers name the page's origin; other clients need not, and are not stopped here.",
+    keys: &[key(
+        "allow",
+        Kind::Texts { count_max: 256 },
+        "[]",
+        "Such as `https://app.example.com` or `https://*.example.com`; `*` alone allows any. When empty: pages of the same host and port.",
+    )],
+};
+
+pub(super) static LIMITS: Section = Section {
+    path: "limits",
+    doc: "Bounds. What happens at each is said beside it.",
+    keys: &[
+        key(
+            "connections_max",
+            Kind::CountOrAuto {
+                min: 1,
+                max: 16_777_216,
+            },
+            "\"auto\"",
+            "Connections of the whole server; beyond it refused with 503. `auto` is what the descriptor limit leaves.",
+        ),
+        key(
+            "sessions_max",
+            count(1, 16_777_216),
+            "1048576",
+            "Sessions on one shard; beyond it refused.",
+        ),
+        key(
+            "handshakes_max",
+            count(1, 1_048_576),
+            "4096",
+            "Connections of one shard that have not finished their HTTP head or TLS; beyond it the oldest goes.",
+        ),
+        key(
+            "handshake_timeout",
+            duration("10ms", "5m"),
+            "\"5s\"",
+            "Time from accept to a complete HTTP head, TLS included; then closed.",
+        ),
+        key(
+            "connect_timeout",
+            duration("10ms", "5m"),
+            "\"10s\"",
+            "Time from the upgrade to `connect`; then closed, `handshake_timeout`.",
+        ),
+        key(
+            "head_bytes_max",
+            size("512B", "64KiB"),
+            "\"8KiB\"",
+            "Largest HTTP head; beyond it 431.",
+        ),
+        key(
+            "frame_bytes_max",
+            size("1KiB", "16MiB"),
+            "\"64KiB\"",
+            "Largest message from a client; beyond it closed, 1009.",
+        ),
+        key(
+            "rooms_max",
+            count(1, 100_000),
+            "100",
+            "Rooms one connection may join; beyond it rejected, `limit`.",
+        ),
+        key(
+            "in_flight_max",
+            count(1, 65_536),
+            "32",
+            "Commands of one connection that wait for the engine; beyond it rejected, `rate_limited`.",
+        ),
+        key(
+            "held_commands_max",
+            count(1, 65_536),
+            "64",
+            "Commands held while a token is being verified; beyond it closed, `flood`.",
+        ),
+        key(
+            "requests_max",
+            count(1, 16_777_216),
+            "65536",
+            "Requests of one shard that wait for the engine; beyond it rejected, `overloaded`.",
+        ),
+        key(
+            "request_timeout",
+            duration("10ms", "5m"),
+            "\"5s\"",
+            "Time without an answer from the engine; then rejected, `timeout`.",
+        ),
+        key(
+            "outbox_bytes_max",
+            size("4KiB", "1GiB"),
+            "\"1MiB\"",
+            "Bytes waiting for one connection; beyond it closed, `too_slow`. At least one frame and one payload must fit.",
+        ),
+        key(
+            "outbox_age_max",
+            duration("10ms", "10m"),
+            "\"5s\"",
+            "Age of the oldest frame waiting for one connection; beyond it closed, `too_slow`.",
+        ),
+        key(
+            "room_linger",
+            duration("0s", "1h"),
+            "\"30s\"",
+            "How long a room stays in memory after its last subscriber left.",
+        ),
+        key(
+            "rooms_total_max",
+            count(1, 16_777_216),
+            "500000",
+            "Rooms of one shard in memory; beyond it an idle one goes, or joins are rejected, `overloaded`.",
+        ),
+        key(
+            "windows_bytes_max",
+            size("64KiB", "1TiB"),
+            "\"256MiB\"",
+            "All replay windows of one shard; beyond it windows are halved, one room after the other.",
+        ),
+        key(
+            "pending_bytes_max",
+            size("64KiB", "64GiB"),
+            "\"64MiB\"",
+            "Publications of one shard still to be fanned out; beyond it the engine's events wait.",
+        ),
+        key(
+            "refresh_ahead",
+            duration("0s", "1h"),
+            "\"30s\"",
+            "How long before its token expires a client is asked to refresh.",
+        ),
+        key(
+            "ping_interval",
+            duration("10ms", "10m"),
+            "\"25s\"",
+            "Between WebSocket pings; a connection silent for twice as long is closed, `ping_timeout`.",
+        ),
+        key(
+            "reconnect_window",
+            duration("0s", "10m"),
+            "\"2s\"",
+            "Upper end of a client's random wait before its first attempt to reconnect.",
+        ),
+        key(
+            "send_buffer_bytes",
+            size("4KiB", "16MiB"),
+            "\"256KiB\"",
+            "`SO_SNDBUF`: what the kernel holds for one connection.",
+        ),
+        key(
+            "unsent_bytes",
+            size("1KiB", "16MiB"),
+            "\"32KiB\"",
+            "`TCP_NOTSENT_LOWAT`: what is above it waits in our outbox, where it can still be overtaken.",
+        ),
+        key(
+            "shutdown_timeout",
+            duration("0s", "10m"),
+            "\"5s\"",
+            "How long a stop waits for outboxes to empty.",
+        ),
+        key(
+            "http_connections_max",
+            count(1, 1_048_576),
+            "1024",
+            "HTTP connections (API, metrics, pages) at a time; beyond it 503.",
+        ),
+        key(
+            "http_body_bytes_max",
+            size("1KiB", "64MiB"),
+            "\"1MiB\"",
+            "Largest HTTP request body; beyond it 413.",
+        ),
+        key(
+            "http_head_timeout",
+            duration("10ms", "5m"),
+            "\"10s\"",
+            "Time for an HTTP request's head, idle time between requests included; then closed.",
+        ),
+        key(
+            "http_request_timeout",
+            duration("10ms", "10m"),
+            "\"30s\"",
+            "Time for an HTTP request's body and answer; then 408 or 503.",
+        ),
+    ],
+};
+
+pub(super) static API: Section = Section {
+    path: "api",
+    doc: "The HTTP API. In development mode it is open; otherwise each request needs a key with the right scope.",
+    keys: &[open(
+        "keys",
+        Kind::Tables {
+            section: &API_KEY,
+            count_max: 256,
+        },
+        "",
+        "Keys.",
+    )],
+};
+
+pub(super) static API_KEY: Section = Section {
+    path: "api.keys",
+    doc: "One key of the HTTP API.",
+    keys: &[
+        open("name", Kind::Text { bytes_max: 64 }, "\"backend\"", "Whose it is; in logs and metrics.").required(),
+        open("secret", Kind::Secret, "\"env:TIDEGATE_API_KEY\"", "The key, at least 16 bytes."),
+        open("hash", Kind::Text { bytes_max: 64 }, "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+            "Or its SHA-256, 64 hexadecimal digits: then the key itself is nowhere on this machine."),
+        open("scopes", Kind::Choices(&["publish", "read", "admin"]), "[\"publish\", \"read\"]",
+            "`publish`: publish, batch, broadcast. `read`: history, presence, rooms. `admin`: all of it, and disconnecting users.").required(),
+    ],
+};
+
+pub(super) static DEFLATE: Section = Section {
+    path: "deflate",
+    doc: "permessage-deflate, without context takeover: each publication is compressed once and shared by all subscribers.",
+    keys: &[key(
+        "enabled",
+        Kind::Flag,
+        "false",
+        "Whether it is agreed to when a client offers it. It saves bytes and costs CPU.",
+    )],
+};
+
+pub(super) static NAMESPACE: Section = Section {
+    path: "namespace",
+    doc: "What the rooms `name:*` promise. A room outside every namespace is rejected, `unknown_namespace`.",
+    keys: &[
+        open(
+            "name",
+            Kind::Text {
+                bytes_max: NAMESPACE_BYTES_MAX,
+            },
+            "\"chat\"",
+            "The part before the colon: 1 to 32 of `a-z 0-9 _ -`.",
+        )
+        .required(),
+        key(
+            "durability",
+            Kind::Choice(&["append", "sync"]),
+            "\"append\"",
+            "When a publish is acknowledged. `append`: survives `kill -9`. `sync`: after fdatasync, survives a power cut.",
+        ),
+        open(
+            "history",
+            Kind::Table(&HISTORY),
+            "",
+            "How much of a room's past is kept.",
+        ),
+        key(
+            "replay_max",
+            count(0, 10_000_000),
+            "1000",
+            "Most publications replayed on a join; beyond it a gap, `too_far`. Not above `history.count`.",
+        ),
+        open("window", Kind::Table(&WINDOW), "", "The recent past in memory."),
+        key(
+            "dedup_age",
+            duration("0s", "7d"),
+            "\"2m\"",
+            "How long a `msg` id is remembered: a publish repeated within it happens once.",
+        ),
+        key(
+            "dedup_count",
+            count(0, 10_000_000),
+            "10000",
+            "Most `msg` ids remembered per room.",
+        ),
+        key(
+            "payload_bytes_max",
+            size("1B", "16MiB"),
+            "\"32KiB\"",
+            "Largest payload; beyond it rejected, `too_large`.",
+        ),
+        open("presence", Kind::Table(&PRESENCE), "", "Who is here."),
+    ],
+};
+
+pub(super) static HISTORY: Section = Section {
+    path: "namespace.history",
+    doc: "How much of a room's past is kept. Whatever bound is reached first trims.",
+    keys: &[
+        key(
+            "count",
+            count(0, 4_294_967_295),
+            "1000",
+            "Publications; 0 keeps none.",
+        ),
+        key("bytes", size("0B", "1TiB"), "\"16MiB\"", "Bytes of publications."),
+        key("age", duration("1s", "3650d"), "\"1d\"", "Age of a publication."),
+        key(
+            "page_max",
+            count(1, 10_000),
+            "200",
+            "Largest page of a `history` command, publications.",
+        ),
+    ],
+};
+
+pub(super) static WINDOW: Section = Section {
+    path: "namespace.window",
+    doc: "The recent past that each shard keeps in memory for its joined rooms, so that most returning subscribers need no disk. Not above `history`.",
+    keys: &[
+        key("count", count(0, 1_000_000), "256", "Publications per room."),
+        key("bytes", size("0B", "1GiB"), "\"256KiB\"", "Bytes per room."),
+    ],
+};
+
+pub(super) static PRESENCE: Section = Section {
+    path: "namespace.presence",
+    doc: "Who is here.",
+    keys: &[
+        key("enabled", Kind::Flag, "true", "Whether members may enter at all."),
+        key(
+            "lease",
+            duration("0s", "1h"),
+            "\"10s\"",
+            "How long a member whose connection was lost stays listed.",
+        ),
+        key(
+            "interval",
+            duration("10ms", "1m"),
+            "\"250ms\"",
+            "Least time between two `members` pushes of one room.",
+        ),
+        key(
+            "members_max",
+            count(0, 100_000),
+            "200",
+            "Above this many members only the count and a sample are told.",
+        ),
+        key(
+            "sample",
+            count(0, 1_000),
+            "20",
+            "Size of that sample. Not above `members_max`.",
+        ),
+    ],
+};
