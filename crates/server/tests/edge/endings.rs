@@ -1,0 +1,156 @@
+//! How connections end: slow readers, silent peers, a server that stops.
+
+use std::{
+    io::Write,
+    net::Shutdown,
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+use tidegate_wire::{
+    Codec,
+    frame::{Notice, Push, ServerFrame},
+};
+use tungstenite::Message;
+
+use crate::world::{JSON, World, read_all, read_head, upgrade};
+
+#[test]
+fn a_slow_reader_is_closed_and_harms_nobody() {
+    let world = World::start(
+        1,
+        "[limits]\noutbox_bytes_max = \"256KiB\"\nsend_buffer_bytes = \"32KiB\"",
+    );
+    let slow = world.socket();
+    SockRef::from(&slow).set_recv_buffer_size(16 << 10).unwrap();
+    let mut slow = crate::world::Client::open(slow, world.addr, Codec::Json);
+    slow.ask_connect();
+    slow.ask_join("chat:lobby");
+    let mut bob = world.join(Codec::Json, "chat:lobby");
+    let mut ann = world.connect(Codec::Json);
+    let payload = format!("\"{}\"", "x".repeat(10_000));
+    for round in 0..400 {
+        let id = ann.publish("chat:lobby", &format!("[{round},{payload}]"));
+        ann.reply(id);
+        assert_eq!(bob.event(), format!("[{round},{payload}]"));
+    }
+    // It got the beginning, whole and in order, then its close or the end.
+    let mut expected = 0;
+    loop {
+        match slow.socket.read() {
+            Ok(Message::Text(text)) => {
+                assert!(
+                    text.contains(&format!(r#""data":[{expected},"#)),
+                    "{expected}: {}",
+                    &text[..60]
+                );
+                expected += 1;
+            }
+            Ok(Message::Close(frame)) => {
+                assert_eq!(u16::from(frame.expect("a reason").code), 4001);
+                break;
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    assert!(expected < 390, "the slow reader got everything");
+}
+
+#[test]
+fn a_silent_peer_is_pinged_then_closed() {
+    let world = World::start(1, "[limits]\nping_interval = \"100ms\"");
+    let mut socket = world.socket();
+    socket.write_all(upgrade("/v1/ws", JSON).as_bytes()).unwrap();
+    assert!(read_head(&socket).contains("101"));
+    let (bytes, waited) = read_all(&socket);
+    assert_eq!(&bytes[..2], [0x89, 0], "a ping comes first: {bytes:?}");
+    let close = &bytes[bytes.len() - 14..];
+    assert_eq!(
+        (close[0], &close[4..]),
+        (0x88, &b"ping_timeout"[..10]),
+        "{bytes:?}"
+    );
+    assert!((150..5_000).contains(&waited.as_millis()), "{waited:?}");
+}
+
+#[test]
+fn a_peer_that_answers_pings_stays() {
+    let world = World::start(1, "[limits]\nping_interval = \"50ms\"");
+    let mut bob = world.join(Codec::Json, "chat:lobby");
+    let began = Instant::now();
+    let mut pings = 0;
+    while began.elapsed() < Duration::from_millis(600) {
+        // tungstenite answers by itself.
+        match bob.socket.read().expect("it stays open") {
+            Message::Ping(_) => pings += 1,
+            other => panic!("{other:?}"),
+        }
+        bob.socket.flush().unwrap();
+    }
+    assert!(pings >= 6, "{pings}");
+    bob.publish("chat:lobby", "1");
+    assert_eq!(bob.event(), "1");
+}
+
+#[test]
+fn peers_that_end_halfway_leave_nothing_behind() {
+    let world = World::start(1, "[limits]\nconnections_max = 4");
+    // Each round would need a place that the one before gave back.
+    for round in 0..20 {
+        crate::world::eventually("a free place", || {
+            let mut socket = world.socket();
+            let _ = socket.write_all(upgrade("/v1/ws", JSON).as_bytes());
+            let is_open = read_head(&socket).contains("101");
+            match round % 4 {
+                0 => socket.shutdown(Shutdown::Write).unwrap(),
+                1 => SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap(),
+                2 => drop(socket.write_all(&[0x81, 0xfe, 0x10])),
+                _ => {}
+            }
+            is_open
+        });
+    }
+}
+
+#[test]
+fn a_peer_that_shuts_its_end_is_let_go() {
+    let world = World::start(1, "");
+    let mut socket = world.socket();
+    socket.write_all(upgrade("/v1/ws", JSON).as_bytes()).unwrap();
+    assert!(read_head(&socket).contains("101"));
+    socket.shutdown(Shutdown::Write).unwrap();
+    let (_, waited) = read_all(&socket);
+    assert!(waited < Duration::from_secs(5));
+}
+
+#[test]
+fn a_server_that_stops_says_so_and_frees_its_port() {
+    let mut world = World::start(2, "");
+    let mut clients: Vec<_> = (0..6).map(|_| world.join(Codec::Json, "chat:lobby")).collect();
+    let server = world.server.take().unwrap();
+    let addr = world.addr;
+    let stopping = std::thread::spawn(move || server.shutdown(Duration::from_secs(10)));
+    let began = Instant::now();
+    for client in &mut clients {
+        assert!(matches!(
+            client.next(),
+            ServerFrame::Push(Push::Notice(Notice::Shutdown))
+        ));
+        assert_eq!(client.close_code(), (4000, "shutdown".to_owned()));
+        client.read_to_end();
+    }
+    stopping.join().unwrap().expect("a clean stop");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    std::net::TcpListener::bind(addr).expect("the port is free");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_those_who_do_not_answer() {
+    let mut world = World::start(1, "");
+    let _silent = world.join(Codec::Json, "chat:lobby");
+    let _half_open = world.socket();
+    let began = Instant::now();
+    world.stop(Duration::from_millis(300));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

@@ -1,0 +1,8 @@
+//! What only sockets can show: the whole server on a free port, with real clients and hostile ones.
+
+mod endings;
+mod handshakes;
+mod hostile;
+mod rooms;
+mod tls;
+mod world;
