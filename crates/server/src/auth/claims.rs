@@ -73,7 +73,9 @@ impl Parts<'_> {
         }
         buffer.clear();
         URL_SAFE_NO_PAD.decode_vec(self.header, buffer).ok()?;
-        let header: Header<'b> = serde_json::from_slice(buffer).ok()?;
+        let header: Header<'b> = serde_json::from_slice(buffer)
+            .ok()
+            .filter(|_| is_object(buffer))?;
         header.crit.is_none().then_some(header)
     }
 
@@ -164,6 +166,9 @@ pub struct AuthClaims {
 impl<'a> RawClaims<'a> {
     /// Reads claims; the error is a sentence for the developer.
     pub(super) fn read(json: &'a [u8]) -> Result<Self, String> {
+        if !is_object(json) {
+            return Err("the token's claims are no JSON object".to_owned());
+        }
         // Says line and column of JSON that only its holder knows: safe to tell.
         serde_json::from_slice(json).map_err(|error| format!("the token's claims: {error}"))
     }
@@ -245,6 +250,11 @@ fn read_rights(names: &[Cow<'_, str>]) -> Result<Rights, String> {
     Ok(rights)
 }
 
+/// Whether JSON begins as an object: serde would take an array of the fields as well.
+fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
+}
+
 /// How deep valid JSON is nested; brackets in strings do not count.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
@@ -306,7 +316,8 @@ mod tests {
         let wide = format!("\"{}\"", "x".repeat(INFO_BYTES_MAX));
         let many = vec!["\"a:*\""; PATTERNS_MAX + 1].join(",");
         for (json, why) in [
-            ("[]".to_owned(), "claims"),
+            ("[]".to_owned(), "no JSON object"),
+            (r#"["ann"]"#.to_owned(), "no JSON object"),
             ("{}".to_owned(), "`sub`"),
             (r#"{"sub":7}"#.to_owned(), "claims"),
             (r#"{"sub":""}"#.to_owned(), "`sub` has 0 bytes"),

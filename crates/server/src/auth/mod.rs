@@ -291,3 +291,6 @@ fn everyone() -> AuthClaims {
         }],
     }
 }
+
+#[cfg(test)]
+mod tests;
