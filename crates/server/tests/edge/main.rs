@@ -1,8 +1,10 @@
 //! What only sockets can show: the whole server on a free port, with real clients and hostile ones.
 
+mod deflate;
 mod endings;
 mod handshakes;
 mod hostile;
 mod rooms;
 mod tls;
+mod tokens;
 mod world;
