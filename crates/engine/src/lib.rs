@@ -1,11 +1,41 @@
-//! Orders, keeps and spreads publications: one `Engine`, several backends, one conformance suite.
+//! Orders, keeps and spreads publications: one [`Engine`], two backends, one conformance suite.
+//!
+//! ```text
+//!   port 0 ──┐ requests, one bounded way      ┌──► port 0   events, one bounded way each
+//!   port 1 ──┼────────────────► thread ───────┼──► port 1
+//!   api    ──┘   take a group, handle it,     └──► api
+//!                commit it once, then tell
+//! ```
+//!
+//! The engine's thread takes everything that waits as one group. What a group changes is one
+//! batch of the store and at most one fdatasync; only then is anyone told. The rooms
+//! themselves ([`rooms`]) are a state machine that is handed `now`; this file and `runner` are what
+//! touches threads and clocks.
 
-use std::{path::PathBuf, time::Instant};
+mod metrics;
+mod port;
+mod presence;
+mod room;
+pub mod rooms;
+mod runner;
+pub mod store;
 
-use tidegate_core::{
-    Policy, WallClock,
-    request::{Event, Features, Request},
-};
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration, time::Instant};
+
+use tidegate_core::{Policy, WallClock, request::Features};
+
+pub use metrics::{Metrics, Quantiles};
+pub use port::Port;
+pub use store::StoreError;
+
+use metrics::Shared;
+
+/// Ports of one engine: a bit each in a room's set.
+pub const PORTS_MAX: usize = 128;
+/// Requests of all ports together that wait for the engine; beyond it `try_submit` gives them back.
+const REQUESTS_MAX: usize = 65_536;
+/// Events that wait for one port; beyond it the engine waits for that port.
+const EVENTS_MAX: usize = 65_536;
 
 /// Which backend, from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,21 +53,54 @@ pub struct LogConfig {
     pub dir: PathBuf,
 }
 
-/// Called, from the engine's thread, when a port that was empty has events.
+impl EngineConfig {
+    /// What the backend can promise.
+    pub fn features(&self) -> Features {
+        match self {
+            Self::Memory => Features {
+                name: "memory",
+                survives_restart: false,
+                sync: false,
+                shared: false,
+                publish_typical: Duration::from_micros(20),
+            },
+            Self::Log(_) => Features {
+                name: "log",
+                survives_restart: true,
+                sync: true,
+                shared: false,
+                publish_typical: Duration::from_millis(2),
+            },
+        }
+    }
+}
+
+/// Called, from the engine's thread, when a port has new events.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
 
 /// A running engine.
-pub struct Engine {}
+pub struct Engine {
+    features: Features,
+    shared: Arc<Shared>,
+    stop: Option<crossbeam_channel::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), StoreError>>>,
+}
 
-/// One user of the engine: a shard, or the HTTP API.
-pub struct Port {}
-
-/// Why an engine does not start, or died. For the operator.
+/// Why an engine does not start, or ended badly. For the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Placeholder of the signatures.
-    #[error("{0}")]
-    Store(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// More ports than a room's set has bits.
+    #[error("{0} shards; at most {max} are possible, set `shards` lower", max = PORTS_MAX - 2)]
+    TooManyPorts(usize),
+    /// The operating system gave no thread.
+    #[error("cannot start the engine's thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A bug of ours: its message is in the log.
+    #[error("the engine's thread panicked")]
+    Panicked,
 }
 
 /// Whether the engine can do its work now.
@@ -49,7 +112,6 @@ pub enum Health {
     Failing(String),
 }
 
-#[allow(unused_variables)]
 impl Engine {
     /// Starts it, with one port per waker. `started` is `Moment(0)`.
     pub fn start(
@@ -59,30 +121,97 @@ impl Engine {
         started: Instant,
         wakers: Vec<Waker>,
     ) -> Result<(Engine, Vec<Port>), EngineError> {
-        todo!()
+        if wakers.len() > PORTS_MAX {
+            return Err(EngineError::TooManyPorts(wakers.len()));
+        }
+        let store = store::Store::open(config)?;
+        let shared = Arc::new(Shared::default());
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let (requests, incoming) = crossbeam_channel::bounded(REQUESTS_MAX);
+        let mut ports = Vec::new();
+        let mut outlets = Vec::new();
+        for (index, wake) in wakers.into_iter().enumerate() {
+            let (events, receiver) = crossbeam_channel::bounded(EVENTS_MAX);
+            ports.push(Port::new(index as u8, requests.clone(), receiver));
+            outlets.push(runner::Outlet::new(events, wake));
+        }
+        drop(requests);
+        let run = runner::Parts {
+            store,
+            wall,
+            started,
+            incoming,
+            stopped,
+            outlets,
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("tidegate-engine".into())
+            .spawn(move || runner::run(run, policies))?;
+        let engine = Engine {
+            features: config.features(),
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        };
+        Ok((engine, ports))
     }
+
     /// What it can promise.
     pub fn features(&self) -> Features {
-        todo!()
+        self.features
     }
+
     /// Whether it can do its work now.
     pub fn health(&self) -> Health {
-        todo!()
+        self.shared.health()
     }
-    /// Finishes what was submitted, syncs, and ends its threads.
-    pub fn stop(self) -> Result<(), EngineError> {
-        todo!()
+
+    /// What it counted.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics()
+    }
+
+    /// Watches health and metrics after the engine has moved elsewhere.
+    pub fn watch(&self) -> Watch {
+        Watch(self.shared.clone())
+    }
+
+    /// Finishes what was submitted, syncs, and ends its thread.
+    pub fn stop(mut self) -> Result<(), EngineError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), EngineError> {
+        drop(self.stop.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => Ok(result?),
+            Some(Err(_)) => Err(EngineError::Panicked),
+            None => Ok(()),
+        }
     }
 }
 
-#[allow(unused_variables, clippy::result_large_err)]
-impl Port {
-    /// Hands a request over; gives it back when the way is full.
-    pub fn try_submit(&mut self, request: Request) -> Result<(), Request> {
-        todo!()
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "the engine ended badly");
+        }
     }
-    /// Takes the next event; never waits.
-    pub fn try_event(&mut self) -> Option<Event> {
-        todo!()
+}
+
+/// An engine's health and metrics, for whoever shows them.
+#[derive(Clone)]
+pub struct Watch(Arc<Shared>);
+
+impl Watch {
+    /// Whether the engine can do its work now.
+    pub fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    /// What the engine counted.
+    pub fn metrics(&self) -> Metrics {
+        self.0.metrics()
     }
 }

@@ -1,0 +1,38 @@
+//! One user of the engine: a shard, or the HTTP API.
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use tidegate_core::request::{Event, Request};
+
+/// See the module. A dropped port is forgotten, and its members are lost.
+pub struct Port {
+    index: u8,
+    requests: Sender<(u8, Request)>,
+    events: Receiver<Event>,
+}
+
+impl Port {
+    pub(crate) fn new(index: u8, requests: Sender<(u8, Request)>, events: Receiver<Event>) -> Self {
+        Self {
+            index,
+            requests,
+            events,
+        }
+    }
+
+    /// Hands a request over; gives it back when the way is full, or the engine has ended.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the error is the request itself, to be kept"
+    )]
+    pub fn try_submit(&mut self, request: Request) -> Result<(), Request> {
+        match self.requests.try_send((self.index, request)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full((_, request)) | TrySendError::Disconnected((_, request))) => Err(request),
+        }
+    }
+
+    /// Takes the next event; never waits.
+    pub fn try_event(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+}

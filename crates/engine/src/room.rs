@@ -1,0 +1,205 @@
+//! One room: who is attached, what was recent, which message ids are remembered.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use tidegate_core::{Moment, Policy, request::NewPublication};
+use tidegate_wire::{Offset, Publication, RoomName, Stamps};
+
+use crate::{
+    presence::Presence,
+    store::{Header, Remembered, Store},
+};
+
+/// Recent publications at hand for those who attach; more comes from the store.
+const RECENT_MAX: usize = 64;
+
+/// A set of ports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ports(u128);
+
+impl Ports {
+    /// Adds one.
+    pub fn insert(&mut self, port: u8) {
+        self.0 |= 1 << port;
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, port: u8) {
+        self.0 &= !(1 << port);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Each, from the lowest.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let port = (left != 0).then(|| left.trailing_zeros() as u8)?;
+            left &= left - 1;
+            Some(port)
+        })
+    }
+}
+
+/// What is known of a room that was read from the store.
+pub struct Loaded {
+    /// Where it stands.
+    pub header: Header,
+    /// The newest publications, without a hole up to the head.
+    pub recent: VecDeque<Publication>,
+    recent_bytes: usize,
+    messages: HashMap<Bytes, Offset, RandomState>,
+    order: VecDeque<(u64, Bytes)>,
+}
+
+/// See the module.
+pub struct Room {
+    /// Its name.
+    pub name: RoomName,
+    /// Its namespace's policy.
+    pub policy: Rc<Policy>,
+    /// None after a failure of the store, until it is needed again.
+    pub loaded: Option<Loaded>,
+    /// Who is attached.
+    pub ports: Ports,
+    /// Who is in it.
+    pub presence: Presence,
+    /// When its presence wants to be looked at.
+    pub alarm: Option<Moment>,
+    /// When something was last asked of it.
+    pub used: Moment,
+}
+
+impl Loaded {
+    /// What the store knows.
+    pub fn new(header: Header, remembered: Vec<Remembered>) -> Self {
+        let mut loaded = Self {
+            header,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            messages: HashMap::default(),
+            order: VecDeque::new(),
+        };
+        for message in remembered {
+            loaded.keep_message(message);
+        }
+        loaded
+    }
+
+    fn keep_message(&mut self, message: Remembered) {
+        self.order.push_back((message.at_us, message.key.clone()));
+        self.messages.insert(message.key, message.offset);
+    }
+
+    /// The offset a message id became, if it is remembered.
+    pub fn known(&self, key: &Bytes) -> Option<Offset> {
+        self.messages.get(key).copied()
+    }
+
+    /// Orders a publication and stages it.
+    pub fn append(
+        &mut self,
+        room: &RoomName,
+        policy: &Policy,
+        new: NewPublication,
+        message: Option<Bytes>,
+        now_us: u64,
+        store: &mut Store,
+    ) -> Publication {
+        let publication = Publication {
+            offset: self.header.head.offset + 1,
+            data: new.data,
+            from: new.from,
+            msg: new.msg,
+            key: new.key,
+            stamps: Stamps {
+                sent_us: new.sent_us,
+                received_us: new.received_us,
+                ordered_us: now_us,
+            },
+        };
+        let header = &mut self.header;
+        header.head.offset = publication.offset;
+        header.touched_us = now_us;
+        let is_kept = policy.keeps_history();
+        if is_kept {
+            header.bytes += publication.weight() as u64;
+            if header.count() == 1 {
+                header.oldest_us = now_us;
+            }
+        } else {
+            header.oldest = publication.offset + 1;
+        }
+        store.append(room, header, is_kept.then_some(&publication));
+
+        self.recent_bytes += publication.weight();
+        self.recent.push_back(publication.clone());
+        let count_max = RECENT_MAX.min(policy.window_count as usize);
+        while self.recent.len() > count_max || self.recent_bytes > policy.window_bytes {
+            let Some(gone) = self.recent.pop_front() else {
+                break;
+            };
+            self.recent_bytes -= gone.weight();
+        }
+        if let Some(key) = message {
+            let message = Remembered {
+                key,
+                offset: publication.offset,
+                at_us: now_us,
+            };
+            store.remember(&self.header, &message);
+            self.keep_message(message);
+        }
+        self.forget_old(policy, now_us, store);
+        publication
+    }
+
+    /// Forgets message ids that are past the window, some at a time.
+    pub fn forget_old(&mut self, policy: &Policy, now_us: u64, store: &mut Store) {
+        let before_us = now_us.saturating_sub(policy.dedup_age.as_micros() as u64);
+        for _ in 0..4 {
+            let is_over = self.order.len() > policy.dedup_count as usize;
+            let is_old = self.order.front().is_some_and(|(at_us, _)| *at_us < before_us);
+            if !is_over && !is_old {
+                break;
+            }
+            let (_, key) = self.order.pop_front().expect("it has a front, or too many");
+            self.messages.remove(&key);
+            store.forget(&self.header, &key);
+        }
+    }
+
+    /// Whether no message id is remembered.
+    pub fn remembers_nothing(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Bytes in memory: recent publications and message ids.
+    pub fn memory_bytes(&self) -> usize {
+        self.recent_bytes + self.order.len() * 96
+    }
+
+    /// Whether retention has something to remove.
+    pub fn is_over(&self, policy: &Policy, now_us: u64) -> bool {
+        let header = &self.header;
+        let before_us = now_us.saturating_sub(policy.history.age.as_micros() as u64);
+        header.count() > u64::from(policy.history.count)
+            || (header.bytes > policy.history.bytes && header.count() > 1)
+            || (header.count() > 0 && header.oldest_us < before_us)
+    }
+}
+
+/// A message id of one user, as it is remembered. `ff` is in no UTF-8.
+pub fn message_key(from: &[u8], msg: &[u8]) -> Bytes {
+    let mut key = BytesMut::with_capacity(from.len() + 1 + msg.len());
+    key.put_slice(from);
+    key.put_u8(0xff);
+    key.put_slice(msg);
+    key.freeze()
+}

@@ -1,0 +1,691 @@
+//! All rooms as a state machine: requests, `now` and a store in; events out, by group.
+//!
+//! ```text
+//!   handle(request) ...  ─► staged in the store, events kept back in the group
+//!   after commit         ─► events of rooms that need no sync
+//!   after sync           ─► the others, then what was only read
+//!   or after a failure   ─► `fail`: a reject to every request of the group, nothing spread
+//! ```
+
+use std::{collections::BTreeSet, time::Duration};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use slab::Slab;
+use tidegate_core::{
+    Moment, Policies, Policy,
+    policy::Durability,
+    request::{Attachment, Event, HistoryQuery, NewPublication, Request, Ticket},
+};
+use tidegate_wire::{
+    Position, Reject, RejectCode, RoomName,
+    frame::{GapReason, HistoryPage, Published},
+};
+
+use crate::{
+    room::{Loaded, Ports, Room, message_key},
+    store::{Header, Range, Store, StoreError},
+};
+
+/// A room nobody asked for leaves memory after this.
+const IDLE: Duration = Duration::from_secs(60);
+/// Rooms looked at in one sweep, and publications removed from one room at a time.
+const SWEEP_ROOMS: usize = 256;
+const TRIM_MAX: usize = 128;
+/// When a client may try again after a failure of the store.
+const RETRY_MS: u32 = 1_000;
+
+/// What a group of requests came to.
+#[derive(Default)]
+pub struct Group {
+    /// May be told after the commit.
+    pub events: Vec<(u8, Event)>,
+    /// May be told after the sync.
+    pub synced_events: Vec<(u8, Event)>,
+    /// Publications ordered.
+    pub publications: u64,
+    /// Publishes that had been done before.
+    pub duplicates: u64,
+    /// Publishes refused.
+    pub rejects: u64,
+    reads: Vec<(u8, Ticket, RoomName, HistoryQuery)>,
+    /// What to answer if the group fails.
+    receipts: Vec<(u8, Receipt)>,
+    needs_sync: bool,
+}
+
+enum Receipt {
+    Publish(Ticket),
+    Attach(RoomName, u64),
+    History(Ticket),
+}
+
+impl Group {
+    /// Whether an fdatasync must come before `synced_events`.
+    pub fn needs_sync(&self) -> bool {
+        self.needs_sync
+    }
+}
+
+/// See the module.
+pub struct Rooms {
+    policies: Policies,
+    rooms: Slab<Room>,
+    by_name: HashMap<RoomName, usize, RandomState>,
+    /// When a room's presence wants to be looked at.
+    alarms: BTreeSet<(Moment, usize)>,
+    /// Rooms that may be past their retention.
+    to_trim: Vec<usize>,
+    sweep_at: usize,
+    sweep_store_after: Vec<u8>,
+    members: usize,
+    memory_bytes: usize,
+}
+
+impl Rooms {
+    /// No rooms.
+    pub fn new(policies: Policies) -> Self {
+        Self {
+            policies,
+            rooms: Slab::new(),
+            by_name: HashMap::default(),
+            alarms: BTreeSet::new(),
+            to_trim: Vec::new(),
+            sweep_at: 0,
+            sweep_store_after: Vec::new(),
+            members: 0,
+            memory_bytes: 0,
+        }
+    }
+
+    /// Handles one request. An error is the store's: the whole group fails with it.
+    pub fn handle(
+        &mut self,
+        port: u8,
+        request: Request,
+        now: Moment,
+        now_us: u64,
+        store: &mut Store,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let outcome = self.try_handle(port, request, now, now_us, store, group);
+        match outcome {
+            // One room's trouble is its own: the store goes on.
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Read(_))) => {
+                let (port, receipt) = group.receipts.pop().expect("what reads has a receipt");
+                group.events.push((port, rejected(receipt, &error)));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn try_handle(
+        &mut self,
+        port: u8,
+        request: Request,
+        now: Moment,
+        now_us: u64,
+        store: &mut Store,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        match request {
+            Request::Publish { ticket, publish } => {
+                group.receipts.push((port, Receipt::Publish(ticket)));
+                self.on_publish(port, ticket, *publish, now, now_us, store, group)
+            }
+            Request::Attach { room, nonce } => {
+                group.receipts.push((port, Receipt::Attach(room.clone(), nonce)));
+                self.on_attach(port, room, nonce, now, store, group)
+            }
+            Request::Detach { room } => {
+                if let Some(&index) = self.by_name.get(&room) {
+                    self.rooms[index].ports.remove(port);
+                }
+                Ok(())
+            }
+            Request::History { ticket, room, query } => {
+                group.receipts.push((port, Receipt::History(ticket)));
+                group.reads.push((port, ticket, room, query));
+                Ok(())
+            }
+            Request::Presence { ticket, room, limit } => {
+                let result = match self.policies.of(&room) {
+                    None => Err(unknown(&room)),
+                    Some(policy) if !policy.presence.enabled => Err(disabled(policy, "presence")),
+                    Some(policy) => Ok(self.by_name.get(&room).map_or_else(Default::default, |index| {
+                        self.rooms[*index].presence.members(limit, &policy.presence)
+                    })),
+                };
+                group.events.push((port, Event::Presence { ticket, result }));
+                Ok(())
+            }
+            Request::Enter {
+                room,
+                session,
+                user,
+                info,
+            } => {
+                self.with_presence(&room, now, group, |room| {
+                    room.presence.enter((port, session), &user, info);
+                });
+                Ok(())
+            }
+            Request::Exit {
+                room,
+                session,
+                user,
+                exit,
+            } => {
+                self.with_presence(&room, now, group, |room| {
+                    room.presence
+                        .exit((port, session), &user, exit, &room.policy.presence, now);
+                });
+                Ok(())
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call site, all different types")]
+    fn on_publish(
+        &mut self,
+        port: u8,
+        ticket: Ticket,
+        new: NewPublication,
+        now: Moment,
+        now_us: u64,
+        store: &mut Store,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let name = new.room.clone();
+        let Some(index) = self.room(&name, now) else {
+            group.rejects += 1;
+            let result = Err(unknown(&name));
+            group.events.push((port, Event::Published { ticket, result }));
+            return Ok(());
+        };
+        let room = &mut self.rooms[index];
+        let policy = room.policy.clone();
+        let loaded = load(room, store, &mut self.memory_bytes)?;
+        // Even a duplicate must wait for the sync: the first may be in this very group.
+        let needs_sync = policy.durability == Durability::Sync;
+        group.needs_sync |= needs_sync;
+        let events = match needs_sync {
+            true => &mut group.synced_events,
+            false => &mut group.events,
+        };
+        let message = (!new.msg.is_empty()).then(|| message_key(&new.from, &new.msg));
+        let known = message.as_ref().and_then(|key| loaded.known(key));
+        let epoch = loaded.header.head.epoch;
+        if let Some(offset) = known {
+            group.duplicates += 1;
+            let result = Ok(Published {
+                position: Position { epoch, offset },
+                duplicate: true,
+            });
+            events.push((port, Event::Published { ticket, result }));
+            return Ok(());
+        }
+        self.memory_bytes -= loaded.memory_bytes();
+        let publication = loaded.append(&name, &policy, new, message, now_us, store);
+        self.memory_bytes += loaded.memory_bytes();
+        group.publications += 1;
+        if loaded.is_over(&policy, now_us) {
+            self.to_trim.push(index);
+        }
+        let position = Position {
+            epoch,
+            offset: publication.offset,
+        };
+        for attached in room.ports.iter() {
+            let event = Event::Publication {
+                room: name.clone(),
+                publication: publication.clone(),
+            };
+            events.push((attached, event));
+        }
+        let result = Ok(Published {
+            position,
+            duplicate: false,
+        });
+        events.push((port, Event::Published { ticket, result }));
+        Ok(())
+    }
+
+    fn on_attach(
+        &mut self,
+        port: u8,
+        name: RoomName,
+        nonce: u64,
+        now: Moment,
+        store: &mut Store,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let Some(index) = self.room(&name, now) else {
+            let result = Err(unknown(&name));
+            let event = Event::Attached {
+                room: name,
+                nonce,
+                result,
+            };
+            group.events.push((port, event));
+            return Ok(());
+        };
+        let room = &mut self.rooms[index];
+        let loaded = load(room, store, &mut self.memory_bytes)?;
+        let attachment = Attachment {
+            head: loaded.header.head,
+            oldest: loaded.header.oldest,
+            window: loaded.recent.iter().cloned().collect(),
+            members: Default::default(),
+        };
+        let policy = &room.policy.presence;
+        let attachment = Attachment {
+            members: room.presence.members(policy.members_max, policy),
+            ..attachment
+        };
+        room.ports.insert(port);
+        let event = Event::Attached {
+            room: name,
+            nonce,
+            result: Ok(attachment),
+        };
+        // In line with the room's publications, which it must precede.
+        match room.policy.durability {
+            Durability::Sync => group.synced_events.push((port, event)),
+            Durability::Append => group.events.push((port, event)),
+        }
+        Ok(())
+    }
+
+    /// Finds or makes a room in memory; none if its namespace is not configured.
+    fn room(&mut self, name: &RoomName, now: Moment) -> Option<usize> {
+        if let Some(&index) = self.by_name.get(name) {
+            self.rooms[index].used = now;
+            return Some(index);
+        }
+        let room = Room {
+            name: name.clone(),
+            policy: self.policies.of(name)?.clone(),
+            loaded: None,
+            ports: Ports::default(),
+            presence: Default::default(),
+            alarm: None,
+            used: now,
+        };
+        let index = self.rooms.insert(room);
+        self.by_name.insert(name.clone(), index);
+        Some(index)
+    }
+
+    fn with_presence(
+        &mut self,
+        name: &RoomName,
+        now: Moment,
+        group: &mut Group,
+        change: impl FnOnce(&mut Room),
+    ) {
+        let Some(index) = self.room(name, now) else {
+            return;
+        };
+        let room = &mut self.rooms[index];
+        self.members -= room.presence.len();
+        change(room);
+        self.members += room.presence.len();
+        self.tell_members(index, now, group);
+    }
+
+    /// Tells a room's difference if it is time, and sets the next alarm.
+    fn tell_members(&mut self, index: usize, now: Moment, group: &mut Group) {
+        let room = &mut self.rooms[index];
+        let policy = room.policy.clone();
+        if let Some(change) = room.presence.poll_change(&room.name, &policy.presence, now) {
+            let events = match policy.durability {
+                Durability::Sync => &mut group.synced_events,
+                Durability::Append => &mut group.events,
+            };
+            for port in room.ports.iter() {
+                events.push((port, Event::Members(change.clone())));
+            }
+        }
+        let alarm = room.presence.deadline(&policy.presence);
+        if alarm != room.alarm {
+            if let Some(at) = room.alarm {
+                self.alarms.remove(&(at, index));
+            }
+            if let Some(at) = alarm {
+                self.alarms.insert((at, index));
+            }
+            room.alarm = alarm;
+        }
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Leases that ran out, differences whose time has come.
+    pub fn handle_timeout(&mut self, now: Moment, group: &mut Group) {
+        while let Some((at, index)) = self.alarms.first().copied() {
+            if at > now {
+                break;
+            }
+            self.alarms.pop_first();
+            let room = &mut self.rooms[index];
+            room.alarm = None;
+            self.members -= room.presence.len();
+            room.presence.expire(now);
+            self.members += room.presence.len();
+            self.tell_members(index, now, group);
+        }
+    }
+
+    /// The reads of a group, after its writes were committed.
+    pub fn read(&mut self, now: Moment, store: &mut Store, group: &mut Group) {
+        for (port, ticket, name, query) in std::mem::take(&mut group.reads) {
+            let result = self.history(&name, &query, now, store);
+            group
+                .synced_events
+                .push((port, Event::History { ticket, result }));
+        }
+    }
+
+    fn history(
+        &mut self,
+        name: &RoomName,
+        query: &HistoryQuery,
+        now: Moment,
+        store: &mut Store,
+    ) -> Result<HistoryPage, Reject> {
+        let Some(index) = self.room(name, now) else {
+            return Err(unknown(name));
+        };
+        let room = &mut self.rooms[index];
+        let policy = room.policy.clone();
+        if !policy.keeps_history() {
+            return Err(disabled(&policy, "history"));
+        }
+        let failed = |error: StoreError| Reject::retry(RejectCode::Unavailable, RETRY_MS, error.to_string());
+        let loaded = load(room, store, &mut self.memory_bytes).map_err(failed)?;
+        let header = loaded.header;
+        let (range, gap) = range_of(&header, query);
+        let publications = store.read(&header, range).map_err(failed)?;
+        let last = publications.last().map(|p| p.offset);
+        let more = last.is_some_and(|last| match query.reverse {
+            true => last > range.from,
+            false => last < range.to,
+        });
+        Ok(HistoryPage {
+            room: name.clone(),
+            head: header.head,
+            oldest: header.oldest,
+            publications,
+            more,
+            gap,
+        })
+    }
+
+    /// The store failed: rejects for every request of the group; nothing of it is spread.
+    /// Every room is read anew when it is needed again, and whoever is attached attaches anew.
+    pub fn fail(&mut self, group: Group, error: &StoreError) -> Vec<(u8, Event)> {
+        let mut events: Vec<(u8, Event)> = group
+            .receipts
+            .into_iter()
+            .map(|(port, receipt)| (port, rejected(receipt, error)))
+            .collect();
+        for (_, room) in &mut self.rooms {
+            if let Some(loaded) = room.loaded.take() {
+                self.memory_bytes -= loaded.memory_bytes();
+            }
+            for port in std::mem::take(&mut room.ports).iter() {
+                let name = room.name.clone();
+                events.push((port, Event::Broken { room: name }));
+            }
+        }
+        self.to_trim.clear();
+        events
+    }
+
+    /// The answer while the store does not work.
+    pub fn refuse(request: Request, error: &StoreError) -> Option<Event> {
+        let receipt = match request {
+            Request::Publish { ticket, .. } => Receipt::Publish(ticket),
+            Request::Attach { room, nonce } => Receipt::Attach(room, nonce),
+            Request::History { ticket, .. } => Receipt::History(ticket),
+            Request::Detach { .. }
+            | Request::Presence { .. }
+            | Request::Enter { .. }
+            | Request::Exit { .. } => return None,
+        };
+        Some(rejected(receipt, error))
+    }
+
+    /// A port is gone, and all its connections with it.
+    pub fn drop_port(&mut self, port: u8, now: Moment, group: &mut Group) {
+        let indices: Vec<usize> = self.rooms.iter().map(|(index, _)| index).collect();
+        for index in indices {
+            let room = &mut self.rooms[index];
+            room.ports.remove(port);
+            if room.presence.len() > 0 {
+                let policy = room.policy.clone();
+                room.presence.drop_port(port, &policy.presence, now);
+                self.tell_members(index, now, group);
+            }
+        }
+    }
+
+    /// Removes what retention no longer keeps, a bounded step per room; staged for the next commit.
+    pub fn trim(&mut self, now_us: u64, store: &mut Store) -> Result<(), StoreError> {
+        for index in std::mem::take(&mut self.to_trim) {
+            let Some(room) = self.rooms.get_mut(index) else {
+                continue;
+            };
+            let Some(loaded) = &mut room.loaded else {
+                continue;
+            };
+            if trim_some(&room.name, &room.policy, loaded, now_us, store)? {
+                self.to_trim.push(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `trim` has more to do.
+    pub fn wants_trim(&self) -> bool {
+        !self.to_trim.is_empty()
+    }
+
+    /// Now and then: lets idle rooms leave memory, and ages what is kept of rooms that
+    /// nobody publishes to. A bounded step.
+    pub fn sweep(&mut self, now: Moment, now_us: u64, store: &mut Store) -> Result<(), StoreError> {
+        for _ in 0..SWEEP_ROOMS.min(self.rooms.len()) {
+            self.sweep_at = (self.sweep_at + 1) % self.rooms.capacity().max(1);
+            let index = self.sweep_at;
+            let Some(room) = self.rooms.get_mut(index) else {
+                continue;
+            };
+            if let Some(loaded) = &mut room.loaded {
+                self.memory_bytes -= loaded.memory_bytes();
+                loaded.forget_old(&room.policy, now_us, store);
+                self.memory_bytes += loaded.memory_bytes();
+                if loaded.is_over(&room.policy, now_us) {
+                    self.to_trim.push(index);
+                    continue;
+                }
+            }
+            let is_idle = room.ports.is_empty() && room.presence.is_settled() && now.since(room.used) > IDLE;
+            // In memory alone, a room's message ids live nowhere else.
+            let is_kept_elsewhere = matches!(store, Store::Log(_));
+            let remembers_nothing = room.loaded.as_ref().is_none_or(Loaded::remembers_nothing);
+            if is_idle && (is_kept_elsewhere || remembers_nothing) {
+                let room = self.rooms.remove(index);
+                self.by_name.remove(&room.name);
+                self.memory_bytes -= room.loaded.map_or(0, |loaded| loaded.memory_bytes());
+            }
+        }
+        self.sweep_store(now, now_us, store)
+    }
+
+    /// Ages rooms of the store that are not in memory, and forgets those that are long empty.
+    fn sweep_store(&mut self, now: Moment, now_us: u64, store: &mut Store) -> Result<(), StoreError> {
+        let rooms = store.rooms_after(&self.sweep_store_after, SWEEP_ROOMS)?;
+        self.sweep_store_after = rooms
+            .last()
+            .map_or_else(Vec::new, |(name, _)| name.as_bytes().to_vec());
+        for (name, header) in rooms {
+            if self.by_name.contains_key(&name) {
+                continue;
+            }
+            let Some(policy) = self.policies.of(&name).cloned() else {
+                continue;
+            };
+            let age = policy.history.age.max(policy.dedup_age).as_micros() as u64;
+            let is_aged =
+                header.count() > 0 && header.oldest_us + (policy.history.age.as_micros() as u64) < now_us;
+            let is_forgotten = header.count() == 0 && header.touched_us + age < now_us;
+            if is_aged && let Some(index) = self.room(&name, now) {
+                load(&mut self.rooms[index], store, &mut self.memory_bytes)?;
+                self.to_trim.push(index);
+            } else if is_forgotten {
+                let (header, remembered) = store.load(&name, &policy)?;
+                for message in &remembered {
+                    store.forget(&header, &message.key);
+                }
+                store.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rooms in memory.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether no room is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// Members listed in all rooms.
+    pub fn members(&self) -> usize {
+        self.members
+    }
+
+    /// Bytes of recent publications and message ids.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+}
+
+fn load<'a>(
+    room: &'a mut Room,
+    store: &mut Store,
+    memory_bytes: &mut usize,
+) -> Result<&'a mut Loaded, StoreError> {
+    if room.loaded.is_none() {
+        let (header, remembered) = store.load(&room.name, &room.policy)?;
+        let loaded = Loaded::new(header, remembered);
+        *memory_bytes += loaded.memory_bytes();
+        room.loaded = Some(loaded);
+    }
+    Ok(room.loaded.as_mut().expect("loaded above"))
+}
+
+/// Returns whether there is more to trim.
+fn trim_some(
+    name: &RoomName,
+    policy: &Policy,
+    loaded: &mut Loaded,
+    now_us: u64,
+    store: &mut Store,
+) -> Result<bool, StoreError> {
+    let from = loaded.header.oldest;
+    let range = Range {
+        from,
+        to: loaded.header.head.offset,
+        limit: TRIM_MAX,
+        bytes_max: usize::MAX,
+        reverse: false,
+    };
+    let oldest = store.read(&loaded.header, range)?;
+    let mut gone = 0;
+    for publication in &oldest {
+        loaded.header.oldest = publication.offset;
+        loaded.header.oldest_us = publication.stamps.ordered_us;
+        if !loaded.is_over(policy, now_us) {
+            break;
+        }
+        loaded.header.bytes = loaded.header.bytes.saturating_sub(publication.weight() as u64);
+        gone += 1;
+    }
+    if gone == oldest.len() {
+        // All that was read goes; what comes next is seen next time.
+        loaded.header.oldest = oldest.last().map_or(loaded.header.head.offset, |p| p.offset) + 1;
+    }
+    if loaded.header.count() == 0 {
+        (loaded.header.oldest_us, loaded.header.bytes) = (0, 0);
+    }
+    store.trim(name, &loaded.header, from);
+    Ok(gone == TRIM_MAX)
+}
+
+/// What a query reads, and why it cannot begin where it asks.
+fn range_of(header: &Header, query: &HistoryQuery) -> (Range, Option<GapReason>) {
+    let (oldest, head) = (header.oldest, header.head.offset);
+    let mut gap = None;
+    let since = query.since.and_then(|since| {
+        let is_ours = since.epoch == header.head.epoch && since.offset <= head;
+        if !is_ours {
+            gap = Some(GapReason::Epoch);
+        } else if !query.reverse && since.offset + 1 < oldest {
+            gap = Some(GapReason::Trimmed);
+            return None;
+        }
+        is_ours.then_some(since.offset)
+    });
+    let (from, to) = match (since, query.reverse) {
+        (None, _) => (oldest, head),
+        (Some(offset), false) => (offset + 1, head),
+        (Some(offset), true) => (oldest, offset.saturating_sub(1)),
+    };
+    let range = Range {
+        from,
+        to,
+        limit: query.limit.max(1) as usize,
+        bytes_max: query.bytes_max,
+        reverse: query.reverse,
+    };
+    (range, gap)
+}
+
+fn rejected(receipt: Receipt, error: &StoreError) -> Event {
+    let detail = format!("{error}; nothing is acknowledged, repeat it with the same `msg`");
+    let reject = Reject::retry(RejectCode::Unavailable, RETRY_MS, detail);
+    match receipt {
+        Receipt::Publish(ticket) => Event::Published {
+            ticket,
+            result: Err(reject),
+        },
+        Receipt::Attach(room, nonce) => Event::Attached {
+            room,
+            nonce,
+            result: Err(reject),
+        },
+        Receipt::History(ticket) => Event::History {
+            ticket,
+            result: Err(reject),
+        },
+    }
+}
+
+fn unknown(room: &RoomName) -> Reject {
+    let detail = format!("no namespace {:?}", room.namespace());
+    Reject::new(RejectCode::UnknownNamespace, detail)
+}
+
+fn disabled(policy: &Policy, what: &str) -> Reject {
+    let detail = format!("namespace {:?} keeps no {what}", policy.namespace);
+    Reject::new(RejectCode::Disabled, detail)
+}

@@ -1,0 +1,283 @@
+//! The engine's thread: takes groups, commits and syncs them, tells the ports.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, select_biased};
+use tidegate_core::{
+    Moment, Policies, Policy, WallClock,
+    request::{Event, Request},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    Health, Waker,
+    metrics::Shared,
+    rooms::{Group, Rooms},
+    store::{Store, StoreError},
+};
+
+/// Requests handled as one group at most: bounds what one commit holds.
+const GROUP_MAX: usize = 4096;
+/// How often idle rooms are swept and a failed store is tried again.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a full port is waited for before it is woken once more.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+
+/// The way to one port.
+pub(crate) struct Outlet {
+    events: Sender<Event>,
+    wake: Waker,
+    has_news: bool,
+    is_gone: bool,
+}
+
+impl Outlet {
+    pub(crate) fn new(events: Sender<Event>, wake: Waker) -> Self {
+        Self {
+            events,
+            wake,
+            has_news: false,
+            is_gone: false,
+        }
+    }
+
+    /// Waits while the port is full: a port never waits for the engine, so it will take.
+    fn send(&mut self, mut event: Event) {
+        if self.is_gone {
+            return;
+        }
+        self.has_news = true;
+        loop {
+            match self.events.send_timeout(event, FULL_PAUSE) {
+                Ok(()) => return,
+                Err(SendTimeoutError::Timeout(again)) => {
+                    (self.wake)();
+                    event = again;
+                }
+                Err(SendTimeoutError::Disconnected(_)) => {
+                    self.is_gone = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) wall: WallClock,
+    pub(crate) started: Instant,
+    pub(crate) incoming: Receiver<(u8, Request)>,
+    pub(crate) stopped: Receiver<()>,
+    pub(crate) outlets: Vec<Outlet>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+struct Runner {
+    parts: Parts,
+    rooms: Rooms,
+    failed: Option<StoreError>,
+    gone: Vec<bool>,
+    next_tick: Moment,
+}
+
+/// Runs until the engine is stopped.
+pub(crate) fn run(parts: Parts, policies: Vec<Policy>) -> Result<(), StoreError> {
+    let mut runner = Runner {
+        rooms: Rooms::new(Policies::new(policies)),
+        failed: None,
+        gone: vec![false; parts.outlets.len()],
+        next_tick: Moment(0) + TICK,
+        parts,
+    };
+    while runner.turn() {}
+    runner.parts.store.close()
+}
+
+impl Runner {
+    fn now(&self) -> Moment {
+        Moment(self.parts.started.elapsed().as_nanos() as u64)
+    }
+
+    /// Waits for something to do and does it; false when the engine is to end.
+    fn turn(&mut self) -> bool {
+        let deadline = self
+            .rooms
+            .deadline()
+            .map_or(self.next_tick, |at| at.min(self.next_tick));
+        let wait = match self.rooms.wants_trim() {
+            true => Duration::ZERO,
+            false => deadline.since(self.now()),
+        };
+        let mut is_over = false;
+        let mut first = None;
+        select_biased! {
+            recv(self.parts.incoming) -> request => match request {
+                Ok(request) => first = Some(request),
+                // Every port is gone.
+                Err(_) => is_over = self.parts.stopped.recv().is_err(),
+            },
+            recv(self.parts.stopped) -> _ => is_over = true,
+            default(wait) => {}
+        }
+        self.do_group(first);
+        self.forget_gone_ports();
+        let now = self.now();
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.tick(now);
+        }
+        !is_over
+    }
+
+    fn do_group(&mut self, first: Option<(u8, Request)>) {
+        let now = self.now();
+        let now_us = self.parts.wall.at_us(now);
+        let mut group = Group::default();
+        self.rooms.handle_timeout(now, &mut group);
+        let incoming = self.parts.incoming.clone();
+        let requests = first.into_iter().chain(incoming.try_iter()).take(GROUP_MAX);
+        for (port, request) in requests {
+            if let Some(error) = &self.failed {
+                if let Some(event) = Rooms::refuse(request, error) {
+                    self.parts.outlets[port as usize].send(event);
+                }
+                continue;
+            }
+            let store = &mut self.parts.store;
+            if let Err(error) = self.rooms.handle(port, request, now, now_us, store, &mut group) {
+                // The rest of what waits is refused, this group with it.
+                self.fail(std::mem::take(&mut group), error);
+            }
+        }
+        if self.failed.is_none() {
+            self.commit(group, now);
+        } else {
+            self.tell(group.events.into_iter().chain(group.synced_events));
+        }
+        let shared = &self.parts.shared;
+        shared.groups.fetch_add(1, Ordering::Relaxed);
+        shared
+            .waiting
+            .store(self.parts.incoming.len() as u64, Ordering::Relaxed);
+        shared.rooms.store(self.rooms.len() as u64, Ordering::Relaxed);
+        shared
+            .members
+            .store(self.rooms.members() as u64, Ordering::Relaxed);
+        shared
+            .memory_bytes
+            .store(self.rooms.memory_bytes() as u64, Ordering::Relaxed);
+        self.ring();
+    }
+
+    fn commit(&mut self, mut group: Group, now: Moment) {
+        let shared = self.parts.shared.clone();
+        shared
+            .publications
+            .fetch_add(group.publications, Ordering::Relaxed);
+        shared.duplicates.fetch_add(group.duplicates, Ordering::Relaxed);
+        shared.rejects.fetch_add(group.rejects, Ordering::Relaxed);
+
+        let begun = Instant::now();
+        if let Err(error) = self.parts.store.commit() {
+            return self.fail(group, error);
+        }
+        let append = begun.elapsed();
+        self.tell(std::mem::take(&mut group.events));
+        let mut sync = None;
+        if group.needs_sync() {
+            // Those who need not wait are told before, not after.
+            self.ring();
+            let begun = Instant::now();
+            if let Err(error) = self.parts.store.sync() {
+                return self.fail(group, error);
+            }
+            sync = Some(begun.elapsed());
+        }
+        if group.publications > 0 {
+            shared.record_group(group.publications, append, sync);
+        }
+        self.rooms.read(now, &mut self.parts.store, &mut group);
+        self.tell(group.synced_events);
+        if self.rooms.wants_trim() {
+            let now_us = self.parts.wall.at_us(now);
+            if let Err(error) = self.rooms.trim(now_us, &mut self.parts.store) {
+                self.fail(Group::default(), error);
+            }
+        }
+    }
+
+    fn fail(&mut self, group: Group, error: StoreError) {
+        error!(%error, "the store failed; publishes are rejected until it works again");
+        self.parts.shared.failures.fetch_add(1, Ordering::Relaxed);
+        self.parts.shared.set_health(Health::Failing(error.to_string()));
+        let events = self.rooms.fail(group, &error);
+        self.tell(events);
+        self.failed = Some(error);
+    }
+
+    fn tick(&mut self, now: Moment) {
+        if let Some(error) = &self.failed {
+            let suspect_sync = matches!(error, StoreError::Sync(_));
+            match self.parts.store.reopen(suspect_sync) {
+                Ok(()) => {
+                    info!("the store works again");
+                    self.failed = None;
+                    self.parts.shared.set_health(Health::Ready);
+                }
+                Err(again) => {
+                    warn!(error = %again, "the store still fails");
+                    self.parts.shared.set_health(Health::Failing(again.to_string()));
+                    // A failed sync stays suspect until the store was opened anew.
+                    if !suspect_sync {
+                        self.failed = Some(again);
+                    }
+                }
+            }
+            return;
+        }
+        let now_us = self.parts.wall.at_us(now);
+        if let Err(error) = self.rooms.sweep(now, now_us, &mut self.parts.store) {
+            self.fail(Group::default(), error);
+        }
+        if self.parts.store.is_dirty()
+            && let Err(error) = self.parts.store.commit()
+        {
+            self.fail(Group::default(), error);
+        }
+    }
+
+    fn tell(&mut self, events: impl IntoIterator<Item = (u8, Event)>) {
+        let mut count = 0;
+        for (port, event) in events {
+            self.parts.outlets[port as usize].send(event);
+            count += 1;
+        }
+        self.parts.shared.events.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Wakes the ports that have news: once per group, not once per event.
+    fn ring(&mut self) {
+        for outlet in &mut self.parts.outlets {
+            if std::mem::take(&mut outlet.has_news) && !outlet.is_gone {
+                (outlet.wake)();
+            }
+        }
+    }
+
+    fn forget_gone_ports(&mut self) {
+        for port in 0..self.gone.len() {
+            if self.parts.outlets[port].is_gone && !self.gone[port] {
+                self.gone[port] = true;
+                let now = self.now();
+                let mut group = Group::default();
+                self.rooms.drop_port(port as u8, now, &mut group);
+                self.commit(group, now);
+                self.ring();
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Rooms on disk, in fjall: a few keyspaces, one journal, one batch per group.
+//!
+//! ```text
+//!   rooms         name                  → header
+//!   publications  id ‖ offset           → publication        big-endian, so that order is order
+//!   messages      id ‖ from ‖ ff ‖ msg  → offset, time
+//!   meta          next_id, generation, boot, clean
+//! ```
+//!
+//! **What a power cut may take.** A room that is not synced may lose its newest offsets, which
+//! subscribers have seen. The store notes the kernel's boot id and whether it was closed: if the
+//! machine went down without closing it, the *generation* rises, and such a room gets a new epoch when it
+//! is next opened. A killed process alone loses nothing: what was committed is with the kernel.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::{Buf, BufMut, Bytes};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode};
+use tidegate_core::{Policy, policy::Durability};
+use tidegate_wire::{Offset, Position, Publication, RoomName};
+
+use super::{Header, Range, Remembered, StoreError, new_epoch, record};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Room ids are taken in blocks, so that a new room costs no extra write.
+const ID_BLOCK: u64 = 1024;
+
+/// See the module.
+pub struct LogStore {
+    dir: PathBuf,
+    /// None between a failure and a reopening that succeeded.
+    open: Option<Open>,
+}
+
+struct Open {
+    db: Database,
+    rooms: Keyspace,
+    publications: Keyspace,
+    messages: Keyspace,
+    meta: Keyspace,
+    batch: Option<WriteBatch>,
+    generation: u64,
+    next_id: u64,
+    ids_end: u64,
+}
+
+impl LogStore {
+    /// Opens the store, or makes it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let mut store = Self {
+            dir: dir.to_owned(),
+            open: None,
+        };
+        store.open_again(false)?;
+        Ok(store)
+    }
+
+    fn open_again(&mut self, suspect_sync: bool) -> Result<(), StoreError> {
+        let dir = self.dir.display().to_string();
+        let failed = |why: fjall::Error| match why {
+            fjall::Error::Locked => StoreError::Locked(dir.clone()),
+            other => StoreError::Open {
+                dir: dir.clone(),
+                why: words(&other),
+            },
+        };
+        fs::create_dir_all(&self.dir).map_err(|error| failed(error.into()))?;
+        let db = Database::builder(&self.dir)
+            .manual_journal_persist(true)
+            .worker_threads(1)
+            .open()
+            .map_err(failed)?;
+        let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
+        let mut open = Open {
+            rooms: keyspace("rooms").map_err(failed)?,
+            publications: keyspace("publications").map_err(failed)?,
+            messages: keyspace("messages").map_err(failed)?,
+            meta: keyspace("meta").map_err(failed)?,
+            batch: None,
+            generation: 0,
+            next_id: 0,
+            ids_end: 0,
+            db: db.clone(),
+        };
+        let number = |key: &str| -> Result<u64, StoreError> {
+            let value = open.meta.get(key).map_err(failed)?;
+            Ok(value.and_then(|v| (&v[..]).try_get_u64_le().ok()).unwrap_or(0))
+        };
+        let boot = fs::read(BOOT_ID).unwrap_or_default();
+        let boot_before = open.meta.get("boot").map_err(failed)?;
+        let was_closed = number("clean")? == 1;
+        let rebooted = boot_before.is_some_and(|before| before[..] != boot[..]);
+        let generation = number("generation")? + u64::from(suspect_sync || (rebooted && !was_closed));
+        let next_id = number("next_id")?;
+        open.generation = generation;
+        open.next_id = next_id;
+        open.ids_end = next_id;
+
+        // Also proves that writing works.
+        let mut batch = db.batch();
+        batch.insert(&open.meta, "boot", boot);
+        batch.insert(&open.meta, "clean", 0u64.to_le_bytes());
+        batch.insert(&open.meta, "generation", generation.to_le_bytes());
+        batch.commit().map_err(failed)?;
+        db.persist(PersistMode::SyncAll).map_err(failed)?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    pub(super) fn reopen(&mut self, suspect_sync: bool) -> Result<(), StoreError> {
+        // The old one must let go of its lock first.
+        self.open = None;
+        self.open_again(suspect_sync)
+    }
+
+    fn opened(&self) -> Result<&Open, StoreError> {
+        let closed = || StoreError::Write("the store is not open after a failure".to_owned());
+        self.open.as_ref().ok_or_else(closed)
+    }
+
+    pub(super) fn load(
+        &mut self,
+        room: &RoomName,
+        policy: &Policy,
+    ) -> Result<(Header, Vec<Remembered>), StoreError> {
+        let dir = self.dir.display().to_string();
+        let closed = || StoreError::Write("the store is not open after a failure".to_owned());
+        let open = self.open.as_mut().ok_or_else(closed)?;
+        let Some(found) = open.rooms.get(room.as_bytes()).map_err(read_failed)? else {
+            let header = Header {
+                id: open.take_id()?,
+                head: Position {
+                    epoch: new_epoch(),
+                    offset: 0,
+                },
+                oldest: 1,
+                oldest_us: 0,
+                bytes: 0,
+                touched_us: 0,
+            };
+            // Written with its first publication: looking at a room makes nothing.
+            return Ok((header, Vec::new()));
+        };
+        let what = "room";
+        let (mut header, generation) =
+            record::read_header(&found).ok_or(StoreError::Damaged { dir, what })?;
+        if generation != open.generation && policy.durability == Durability::Append {
+            header.head.epoch = new_epoch();
+            let value = record::write_header(&header, open.generation);
+            open.stage(|batch, open| batch.insert(&open.rooms, room.as_bytes(), value));
+        }
+        let mut remembered = Vec::new();
+        for guard in open.messages.prefix(header.id.to_be_bytes()) {
+            let (key, value) = guard.into_inner().map_err(read_failed)?;
+            let mut value = &value[..];
+            if let (Ok(offset), Ok(at_us)) = (value.try_get_u64_le(), value.try_get_u64_le()) {
+                remembered.push(Remembered {
+                    key: Bytes::copy_from_slice(&key[8..]),
+                    offset,
+                    at_us,
+                });
+            }
+        }
+        remembered.sort_by_key(|message| (message.at_us, message.offset));
+        Ok((header, remembered))
+    }
+
+    pub(super) fn append(&mut self, room: &RoomName, header: &Header, publication: Option<&Publication>) {
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        let header_record = record::write_header(header, open.generation);
+        open.stage(|batch, open| {
+            if let Some(publication) = publication {
+                let key = publication_key(header.id, publication.offset);
+                batch.insert(&open.publications, key, record::write_publication(publication));
+            }
+            batch.insert(&open.rooms, room.as_bytes(), header_record);
+        });
+    }
+
+    pub(super) fn remember(&mut self, header: &Header, message: &Remembered) {
+        if let Some(open) = &mut self.open {
+            let mut value = Vec::with_capacity(16);
+            value.put_u64_le(message.offset);
+            value.put_u64_le(message.at_us);
+            let key = message_key(header.id, &message.key);
+            open.stage(|batch, open| batch.insert(&open.messages, key, value));
+        }
+    }
+
+    pub(super) fn forget(&mut self, header: &Header, key: &Bytes) {
+        if let Some(open) = &mut self.open {
+            let key = message_key(header.id, key);
+            open.stage(|batch, open| batch.remove(&open.messages, key));
+        }
+    }
+
+    pub(super) fn trim(&mut self, room: &RoomName, header: &Header, from: Offset) {
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        let header_record = record::write_header(header, open.generation);
+        open.stage(|batch, open| {
+            for offset in from..header.oldest {
+                batch.remove(&open.publications, publication_key(header.id, offset));
+            }
+            batch.insert(&open.rooms, room.as_bytes(), header_record);
+        });
+    }
+
+    pub(super) fn remove(&mut self, room: &RoomName) {
+        if let Some(open) = &mut self.open {
+            open.stage(|batch, open| batch.remove(&open.rooms, room.as_bytes()));
+        }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.batch.is_some())
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        let closed = || StoreError::Write("the store is not open after a failure".to_owned());
+        let open = self.open.as_mut().ok_or_else(closed)?;
+        let Some(batch) = open.batch.take() else {
+            return Ok(());
+        };
+        let outcome = batch.durability(Some(PersistMode::Buffer)).commit();
+        outcome.map_err(|error| StoreError::Write(words(&error)))
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        let outcome = self.opened()?.db.persist(PersistMode::SyncData);
+        outcome.map_err(|error| StoreError::Sync(words(&error)))
+    }
+
+    pub(super) fn read(&self, header: &Header, range: Range) -> Result<Vec<Publication>, StoreError> {
+        let open = self.opened()?;
+        let mut found = Vec::new();
+        if range.from > range.to {
+            return Ok(found);
+        }
+        let keys = publication_key(header.id, range.from)..=publication_key(header.id, range.to);
+        let iter = open.publications.range(keys);
+        let mut bytes = 0;
+        let mut take = |guard: fjall::Guard| -> Result<bool, StoreError> {
+            let (key, value) = guard.into_inner().map_err(read_failed)?;
+            let offset = (&key[8..]).try_get_u64().ok();
+            let publication = offset.and_then(|offset| record::read_publication(offset, &value));
+            let Some(publication) = publication else {
+                let dir = self.dir.display().to_string();
+                let what = "publication";
+                return Err(StoreError::Damaged { dir, what });
+            };
+            bytes += publication.weight().max(1);
+            if !found.is_empty() && bytes > range.bytes_max {
+                return Ok(false);
+            }
+            found.push(publication);
+            Ok(found.len() < range.limit)
+        };
+        match range.reverse {
+            true => {
+                for guard in iter.rev() {
+                    if !take(guard)? {
+                        break;
+                    }
+                }
+            }
+            false => {
+                for guard in iter {
+                    if !take(guard)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn rooms_after(
+        &self,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Header)>, StoreError> {
+        let open = self.opened()?;
+        let start = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let mut rooms = Vec::new();
+        for guard in open.rooms.range::<&[u8], _>(start).take(limit) {
+            let (key, value) = guard.into_inner().map_err(read_failed)?;
+            let name = std::str::from_utf8(&key)
+                .ok()
+                .and_then(|name| RoomName::parse(name).ok());
+            if let (Some(name), Some((header, _))) = (name, record::read_header(&value)) {
+                rooms.push((name, header));
+            }
+        }
+        Ok(rooms)
+    }
+
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        self.commit()?;
+        self.sync()?;
+        let open = self.opened()?;
+        let failed = |error: fjall::Error| StoreError::Write(words(&error));
+        open.meta.insert("clean", 1u64.to_le_bytes()).map_err(failed)?;
+        let outcome = open.db.persist(PersistMode::SyncAll);
+        outcome.map_err(|error| StoreError::Sync(words(&error)))
+    }
+}
+
+impl Open {
+    fn stage(&mut self, write: impl FnOnce(&mut WriteBatch, &Open)) {
+        let mut batch = self.batch.take().unwrap_or_else(|| self.db.batch());
+        write(&mut batch, self);
+        self.batch = Some(batch);
+    }
+
+    fn take_id(&mut self) -> Result<u64, StoreError> {
+        if self.next_id == self.ids_end {
+            self.ids_end += ID_BLOCK;
+            let end = self.ids_end.to_le_bytes();
+            // Rides with the batch of the room that needs it.
+            self.stage(|batch, open| batch.insert(&open.meta, "next_id", end));
+        }
+        self.next_id += 1;
+        Ok(self.next_id)
+    }
+}
+
+fn publication_key(id: u64, offset: Offset) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&id.to_be_bytes());
+    key[8..].copy_from_slice(&offset.to_be_bytes());
+    key
+}
+
+fn message_key(id: u64, key: &[u8]) -> Vec<u8> {
+    [&id.to_be_bytes()[..], key].concat()
+}
+
+fn read_failed(error: fjall::Error) -> StoreError {
+    StoreError::Read(words(&error))
+}
+
+/// The system's words where there are some.
+fn words(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) => error.to_string(),
+        fjall::Error::Poisoned => "an earlier write failed".to_owned(),
+        other => other.to_string(),
+    }
+}

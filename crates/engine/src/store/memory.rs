@@ -1,0 +1,99 @@
+//! Rooms in memory: a restart forgets everything.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tidegate_wire::{Position, Publication, RoomName};
+
+use super::{Header, Range, Remembered, new_epoch};
+
+/// See the module.
+#[derive(Default)]
+pub struct MemoryStore {
+    rooms: BTreeMap<RoomName, Header>,
+    publications: hashbrown::HashMap<u64, VecDeque<Publication>, foldhash::fast::RandomState>,
+    ids: u64,
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn load(&mut self, room: &RoomName) -> (Header, Vec<Remembered>) {
+        let ids = &mut self.ids;
+        let header = self.rooms.entry(room.clone()).or_insert_with(|| {
+            *ids += 1;
+            Header {
+                id: *ids,
+                head: Position {
+                    epoch: new_epoch(),
+                    offset: 0,
+                },
+                oldest: 1,
+                oldest_us: 0,
+                bytes: 0,
+                touched_us: 0,
+            }
+        });
+        (*header, Vec::new())
+    }
+
+    pub(super) fn append(&mut self, room: &RoomName, header: &Header, publication: Option<&Publication>) {
+        self.rooms.insert(room.clone(), *header);
+        if let Some(publication) = publication {
+            self.publications
+                .entry(header.id)
+                .or_default()
+                .push_back(publication.clone());
+        }
+    }
+
+    pub(super) fn trim(&mut self, room: &RoomName, header: &Header) {
+        self.rooms.insert(room.clone(), *header);
+        if let Some(kept) = self.publications.get_mut(&header.id) {
+            let gone = kept.partition_point(|p| p.offset < header.oldest);
+            kept.drain(..gone);
+            if kept.is_empty() {
+                self.publications.remove(&header.id);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, room: &RoomName) {
+        if let Some(header) = self.rooms.remove(room) {
+            self.publications.remove(&header.id);
+        }
+    }
+
+    pub(super) fn read(&self, header: &Header, range: Range) -> Vec<Publication> {
+        let Some(kept) = self.publications.get(&header.id) else {
+            return Vec::new();
+        };
+        let from = kept.partition_point(|p| p.offset < range.from);
+        let to = kept.partition_point(|p| p.offset <= range.to).max(from);
+        let found = kept.range(from..to);
+        match range.reverse {
+            true => take(found.rev(), range),
+            false => take(found, range),
+        }
+    }
+
+    pub(super) fn rooms_after(&self, after: &[u8], limit: usize) -> Vec<(RoomName, Header)> {
+        let rooms = self.rooms.iter().skip_while(|(name, _)| name.as_bytes() <= after);
+        rooms
+            .take(limit)
+            .map(|(name, header)| (name.clone(), *header))
+            .collect()
+    }
+}
+
+fn take<'a>(found: impl Iterator<Item = &'a Publication>, range: Range) -> Vec<Publication> {
+    let mut bytes = 0;
+    let fits = |publication: &&Publication| {
+        let is_first = bytes == 0;
+        bytes += publication.weight().max(1);
+        is_first || bytes <= range.bytes_max
+    };
+    found.take(range.limit).take_while(fits).cloned().collect()
+}

@@ -1,0 +1,150 @@
+//! How publications and headers are written on disk. Numbers are little-endian.
+//!
+//! ```text
+//!   publication  version=1 | kind | sent | received | ordered | from_len | msg_len | key_len | from msg key data
+//!                u8          u8     u64    u64        u64       u32        u32       u32
+//!   header       version=1 | id | epoch | generation | head | oldest | oldest_us | bytes | touched
+//!                u8          u64  u64     u64          u64    u64      u64         u64     u64
+//! ```
+//! The store checks sums of what it reads; what is checked here is the shape.
+
+use bytes::{Buf, BufMut, Bytes};
+use tidegate_wire::{Epoch, Offset, Payload, Position, Publication, Stamps};
+
+use super::Header;
+
+const VERSION: u8 = 1;
+
+pub(super) fn write_publication(publication: &Publication) -> Vec<u8> {
+    let mut out = Vec::with_capacity(40 + publication.weight());
+    out.put_u8(VERSION);
+    let (kind, data) = match &publication.data {
+        Payload::Json(data) => (0, data),
+        Payload::Bytes(data) => (1, data),
+    };
+    out.put_u8(kind);
+    out.put_u64_le(publication.stamps.sent_us);
+    out.put_u64_le(publication.stamps.received_us);
+    out.put_u64_le(publication.stamps.ordered_us);
+    let texts = [&publication.from, &publication.msg, &publication.key];
+    for text in texts {
+        out.put_u32_le(text.len() as u32);
+    }
+    for text in texts {
+        out.put_slice(text);
+    }
+    out.put_slice(data);
+    out
+}
+
+pub(super) fn read_publication(offset: Offset, record: &[u8]) -> Option<Publication> {
+    let mut rest = Bytes::copy_from_slice(record);
+    if rest.try_get_u8().ok()? != VERSION {
+        return None;
+    }
+    let kind = rest.try_get_u8().ok()?;
+    let stamps = Stamps {
+        sent_us: rest.try_get_u64_le().ok()?,
+        received_us: rest.try_get_u64_le().ok()?,
+        ordered_us: rest.try_get_u64_le().ok()?,
+    };
+    let mut lens = [0usize; 3];
+    for len in &mut lens {
+        *len = rest.try_get_u32_le().ok()? as usize;
+    }
+    let mut text = |len: usize| (len <= rest.len()).then(|| rest.split_to(len));
+    let (from, msg, key) = (text(lens[0])?, text(lens[1])?, text(lens[2])?);
+    let data = match kind {
+        0 => Payload::Json(rest),
+        1 => Payload::Bytes(rest),
+        _ => return None,
+    };
+    Some(Publication {
+        offset,
+        data,
+        from,
+        msg,
+        key,
+        stamps,
+    })
+}
+
+pub(super) fn write_header(header: &Header, generation: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(65);
+    out.put_u8(VERSION);
+    let numbers = [
+        header.id,
+        header.head.epoch.0,
+        generation,
+        header.head.offset,
+        header.oldest,
+        header.oldest_us,
+        header.bytes,
+        header.touched_us,
+    ];
+    for number in numbers {
+        out.put_u64_le(number);
+    }
+    out
+}
+
+/// Returns the header and its generation.
+pub(super) fn read_header(mut record: &[u8]) -> Option<(Header, u64)> {
+    if record.try_get_u8().ok()? != VERSION || record.len() != 64 {
+        return None;
+    }
+    let mut number = || record.get_u64_le();
+    let (id, epoch, generation) = (number(), Epoch(number()), number());
+    let header = Header {
+        id,
+        head: Position {
+            epoch,
+            offset: number(),
+        },
+        oldest: number(),
+        oldest_us: number(),
+        bytes: number(),
+        touched_us: number(),
+    };
+    Some((header, generation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_the_disk_and_damage_is_noticed() {
+        let publication = Publication {
+            offset: 7,
+            data: Payload::Json("{\"a\":1}".into()),
+            from: "ann".into(),
+            msg: "m-1".into(),
+            key: Bytes::new(),
+            stamps: Stamps {
+                sent_us: 1,
+                received_us: 2,
+                ordered_us: 3,
+            },
+        };
+        let record = write_publication(&publication);
+        assert_eq!(read_publication(7, &record), Some(publication));
+        for len in 0..record.len() - 7 {
+            assert_eq!(read_publication(7, &record[..len]), None, "{len}");
+        }
+        let header = Header {
+            id: 1,
+            head: Position {
+                epoch: Epoch(2),
+                offset: 3,
+            },
+            oldest: 4,
+            oldest_us: 5,
+            bytes: 6,
+            touched_us: 7,
+        };
+        let record = write_header(&header, 8);
+        assert_eq!(read_header(&record), Some((header, 8)));
+        assert_eq!(read_header(&record[1..]), None);
+    }
+}
