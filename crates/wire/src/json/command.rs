@@ -300,7 +300,8 @@ impl RawPublish<'_> {
     }
 }
 
-pub(super) fn payload(data: Option<&RawValue>, bytes: Option<&str>) -> Result<Payload, String> {
+/// A payload from the two fields it may come in: any JSON, or base64.
+pub fn payload(data: Option<&RawValue>, bytes: Option<&str>) -> Result<Payload, String> {
     match (data, bytes) {
         (Some(data), None) => {
             check_depth(data.get().as_bytes())?;
