@@ -1,0 +1,439 @@
+//! What is scraped: one declared list, filled from the counters of shards, acceptor, engine
+//! and the back office when someone asks.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text::encode},
+    metrics::MetricType,
+    registry::Registry,
+};
+use tidegate_engine::{Metrics as EngineMetrics, Quantiles};
+use tidegate_wire::{CloseReason, RejectCode};
+
+use crate::{
+    control::ShardCounters,
+    edge::{AcceptCounters, HandshakeFailure, Refusal},
+};
+
+/// One metric, as it is declared.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name; a counter's gets `_total`.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: MetricType,
+    /// The label that tells its series apart, if there are several.
+    pub label: Option<&'static str>,
+    /// What it is, with its unit.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, label: Option<&'static str>, help: &'static str) -> Metric {
+    let kind = MetricType::Counter;
+    Metric {
+        name,
+        kind,
+        label,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, label: Option<&'static str>, help: &'static str) -> Metric {
+    let kind = MetricType::Gauge;
+    Metric {
+        name,
+        kind,
+        label,
+        help,
+    }
+}
+
+/// Every metric there is.
+pub const METRICS: &[Metric] = &[
+    gauge("tidegate_connections", None, "Sessions open now"),
+    counter("tidegate_connections_opened", None, "Sessions opened"),
+    gauge("tidegate_sockets", None, "Sockets now, whatever their state"),
+    gauge(
+        "tidegate_handshakes_waiting",
+        None,
+        "Sockets whose handshake is not complete",
+    ),
+    counter("tidegate_sockets_accepted", None, "Sockets accepted"),
+    counter(
+        "tidegate_sockets_refused",
+        Some("reason"),
+        "Sockets refused right after they were accepted",
+    ),
+    counter(
+        "tidegate_handshakes_failed",
+        Some("reason"),
+        "Connections that ended before they became a session",
+    ),
+    gauge(
+        "tidegate_rooms",
+        None,
+        "Rooms with a subscriber or lingering, summed over shards",
+    ),
+    gauge("tidegate_subscriptions", None, "Subscriptions now"),
+    counter("tidegate_commands", None, "Commands received over WebSocket"),
+    counter(
+        "tidegate_publications",
+        None,
+        "Publications fanned out, summed over shards",
+    ),
+    counter(
+        "tidegate_deliveries",
+        None,
+        "Publications put into outboxes, one per subscriber",
+    ),
+    counter(
+        "tidegate_replayed_publications",
+        None,
+        "Publications replayed on a join",
+    ),
+    counter("tidegate_gaps", None, "Gaps told to subscribers"),
+    counter("tidegate_rejects", Some("code"), "Commands rejected"),
+    counter(
+        "tidegate_closes",
+        Some("reason"),
+        "Connections closed by the server; `other` ended by themselves or by RFC 6455's codes",
+    ),
+    gauge("tidegate_outbox_bytes", None, "Bytes waiting in all outboxes"),
+    counter("tidegate_read_bytes", None, "Bytes read from sockets"),
+    counter("tidegate_written_bytes", None, "Bytes written to sockets"),
+    counter("tidegate_writes", None, "System calls that wrote to sockets"),
+    counter(
+        "tidegate_writes_blocked",
+        None,
+        "Writes the kernel did not take whole",
+    ),
+    counter("tidegate_turns", None, "Turns of all shards"),
+    gauge(
+        "tidegate_turn_seconds",
+        Some("quantile"),
+        "Time of a turn without its sleep, since the start",
+    ),
+    counter(
+        "tidegate_engine_publications",
+        None,
+        "Publications ordered by the engine",
+    ),
+    counter(
+        "tidegate_engine_duplicates",
+        None,
+        "Publishes answered as duplicates",
+    ),
+    counter("tidegate_engine_failures", None, "Times the store failed"),
+    counter("tidegate_engine_groups", None, "Groups of requests handled"),
+    gauge(
+        "tidegate_engine_requests_waiting",
+        None,
+        "Requests waiting for the engine",
+    ),
+    gauge("tidegate_engine_rooms", None, "Rooms in the engine's memory"),
+    gauge("tidegate_engine_members", None, "Members listed in all rooms"),
+    gauge(
+        "tidegate_engine_memory_bytes",
+        None,
+        "Bytes of recent publications and message ids in the engine's memory",
+    ),
+    gauge(
+        "tidegate_engine_group_publications",
+        Some("quantile"),
+        "Publications committed together, since the start",
+    ),
+    gauge(
+        "tidegate_engine_append_seconds",
+        Some("quantile"),
+        "Time to append a group, since the start",
+    ),
+    gauge(
+        "tidegate_engine_sync_seconds",
+        Some("quantile"),
+        "Time of fdatasync, since the start",
+    ),
+    gauge(
+        "tidegate_engine_ready",
+        None,
+        "1 while the engine can store, 0 while publishes are rejected",
+    ),
+    counter(
+        "tidegate_http_requests",
+        Some("status"),
+        "HTTP requests by class of status",
+    ),
+    gauge("tidegate_process_uptime_seconds", None, "Time since the start"),
+    gauge(
+        "tidegate_process_resident_bytes",
+        None,
+        "Resident memory of the process",
+    ),
+    gauge("tidegate_process_descriptors", None, "Open file descriptors"),
+    counter(
+        "tidegate_process_cpu_seconds",
+        None,
+        "CPU time of the process, user and system",
+    ),
+];
+
+/// HTTP requests answered, by class of status.
+#[derive(Debug, Default)]
+pub(super) struct RequestCounts([AtomicU64; 5]);
+
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl RequestCounts {
+    pub(super) fn count(&self, status: u16) {
+        let class = (status / 100).clamp(1, 5) as usize - 1;
+        self.0[class].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What a scrape looks at.
+pub(super) struct Sources<'a> {
+    pub(super) shards: Vec<ShardCounters>,
+    pub(super) accepted: &'a AcceptCounters,
+    pub(super) engine: EngineMetrics,
+    pub(super) is_ready: bool,
+    pub(super) requests: &'a RequestCounts,
+    pub(super) started: Instant,
+}
+
+/// One metric's series: a label's value and a number.
+type Series = Vec<(&'static str, f64)>;
+
+#[derive(Debug)]
+struct Filled(Vec<Series>);
+
+impl Collector for Filled {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        for (metric, series) in METRICS.iter().zip(&self.0) {
+            let mut of_metric = encoder.encode_descriptor(metric.name, metric.help, None, metric.kind)?;
+            for (value, number) in series {
+                let labels = [(metric.label.unwrap_or_default(), *value)];
+                match metric.label {
+                    Some(_) => write(of_metric.encode_family(&labels)?, metric.kind, *number)?,
+                    None => write_one(&mut of_metric, metric.kind, *number)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(mut encoder: MetricEncoder<'_>, kind: MetricType, number: f64) -> Result<(), fmt::Error> {
+    write_one(&mut encoder, kind, number)
+}
+
+fn write_one(encoder: &mut MetricEncoder<'_>, kind: MetricType, number: f64) -> Result<(), fmt::Error> {
+    match kind {
+        MetricType::Counter => encoder.encode_counter::<NoLabelSet, _, u64>(&number, None),
+        _ => encoder.encode_gauge(&number),
+    }
+}
+
+/// Renders a scrape in the OpenMetrics text format.
+pub(super) fn render(sources: &Sources<'_>) -> String {
+    let filled = METRICS.iter().map(|metric| fill(metric.name, sources)).collect();
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Filled(filled)));
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("a String takes everything");
+    text
+}
+
+fn fill(name: &str, sources: &Sources<'_>) -> Series {
+    let one = |value: u64| vec![("", value as f64)];
+    let core =
+        |read: fn(&tidegate_core::Counters) -> u64| one(sources.shards.iter().map(|s| read(&s.core)).sum());
+    let edge =
+        |read: fn(&crate::edge::EdgeCounters) -> u64| one(sources.shards.iter().map(|s| read(&s.edge)).sum());
+    let engine = &sources.engine;
+    match name {
+        "tidegate_connections" => core(|c| c.connections),
+        "tidegate_connections_opened" => core(|c| c.connections_total),
+        "tidegate_sockets" => edge(|c| c.sockets),
+        "tidegate_handshakes_waiting" => edge(|c| c.half_open),
+        "tidegate_sockets_accepted" => one(sources.accepted.accepted_total.load(Ordering::Relaxed)),
+        "tidegate_sockets_refused" => {
+            let counts = &sources.accepted.refused_total;
+            let read = |r: &Refusal| (r.name(), counts[*r as usize].load(Ordering::Relaxed) as f64);
+            Refusal::ALL.iter().map(read).collect()
+        }
+        "tidegate_handshakes_failed" => {
+            let sum = |f: &HandshakeFailure| {
+                sources
+                    .shards
+                    .iter()
+                    .map(|s| s.edge.handshakes_failed_total[*f as usize])
+                    .sum::<u64>()
+            };
+            HandshakeFailure::ALL
+                .iter()
+                .map(|f| (f.name(), sum(f) as f64))
+                .collect()
+        }
+        "tidegate_rooms" => core(|c| c.rooms),
+        "tidegate_subscriptions" => core(|c| c.subscriptions),
+        "tidegate_commands" => core(|c| c.commands_total),
+        "tidegate_publications" => core(|c| c.publications_total),
+        "tidegate_deliveries" => core(|c| c.deliveries_total),
+        "tidegate_replayed_publications" => core(|c| c.replayed_total),
+        "tidegate_gaps" => core(|c| c.gaps_total),
+        "tidegate_rejects" => {
+            let sum = |n: usize| {
+                sources
+                    .shards
+                    .iter()
+                    .map(|s| s.core.rejects_total[n])
+                    .sum::<u64>()
+            };
+            RejectCode::ALL
+                .iter()
+                .enumerate()
+                .map(|(n, code)| (code.name(), sum(n) as f64))
+                .collect()
+        }
+        "tidegate_closes" => {
+            let sum = |n: usize| sources.shards.iter().map(|s| s.core.closes_total[n]).sum::<u64>();
+            let mut closes: Series = CloseReason::ALL
+                .iter()
+                .enumerate()
+                .map(|(n, reason)| (reason.name(), sum(n) as f64))
+                .collect();
+            closes.push((
+                "other",
+                sources
+                    .shards
+                    .iter()
+                    .map(|s| s.core.closes_other_total)
+                    .sum::<u64>() as f64,
+            ));
+            closes
+        }
+        "tidegate_outbox_bytes" => core(|c| c.outbox_bytes),
+        "tidegate_read_bytes" => edge(|c| c.read_bytes_total),
+        "tidegate_written_bytes" => edge(|c| c.written_bytes_total),
+        "tidegate_writes" => edge(|c| c.writes_total),
+        "tidegate_writes_blocked" => edge(|c| c.writes_blocked_total),
+        "tidegate_turns" => edge(|c| c.turns_total),
+        "tidegate_turn_seconds" => {
+            // Merged, never averaged.
+            let mut all = crate::edge::EdgeCounters::default().turn_us;
+            for shard in &sources.shards {
+                let _ = all.add(&shard.edge.turn_us);
+            }
+            [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99), ("1", 1.0)]
+                .map(|(label, q)| (label, all.value_at_quantile(q) as f64 / 1e6))
+                .to_vec()
+        }
+        "tidegate_engine_publications" => one(engine.publications_total),
+        "tidegate_engine_duplicates" => one(engine.duplicates_total),
+        "tidegate_engine_failures" => one(engine.failures_total),
+        "tidegate_engine_groups" => one(engine.groups_total),
+        "tidegate_engine_requests_waiting" => one(engine.requests_waiting),
+        "tidegate_engine_rooms" => one(engine.rooms),
+        "tidegate_engine_members" => one(engine.members),
+        "tidegate_engine_memory_bytes" => one(engine.memory_bytes),
+        "tidegate_engine_group_publications" => quantiles(&engine.group_size),
+        "tidegate_engine_append_seconds" => quantiles(&engine.append_seconds),
+        "tidegate_engine_sync_seconds" => quantiles(&engine.sync_seconds),
+        "tidegate_engine_ready" => one(sources.is_ready.into()),
+        "tidegate_http_requests" => {
+            let counts = sources
+                .requests
+                .0
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed) as f64);
+            STATUS_CLASSES.into_iter().zip(counts).collect()
+        }
+        "tidegate_process_uptime_seconds" => vec![("", sources.started.elapsed().as_secs_f64())],
+        "tidegate_process_resident_bytes" => one(resident_bytes().unwrap_or(0)),
+        "tidegate_process_descriptors" => {
+            one(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64)
+        }
+        "tidegate_process_cpu_seconds" => vec![("", cpu_seconds())],
+        _ => unreachable!("a test fills every declared metric"),
+    }
+}
+
+fn quantiles(of: &Quantiles) -> Series {
+    vec![("0.5", of.p50), ("0.95", of.p95), ("0.99", of.p99), ("1", of.max)]
+}
+
+/// `VmRSS` of /proc/self/status.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn cpu_seconds() -> f64 {
+    // Fields 14 and 15 of proc_pid_stat(5), in ticks; the name before them may hold spaces.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrape() -> String {
+        render(&Sources {
+            shards: vec![ShardCounters {
+                core: Default::default(),
+                edge: Default::default(),
+            }],
+            accepted: &AcceptCounters::default(),
+            engine: EngineMetrics::default(),
+            is_ready: true,
+            requests: &RequestCounts::default(),
+            started: Instant::now(),
+        })
+    }
+
+    #[test]
+    fn every_declared_metric_is_filled_and_named_as_it_should_be() {
+        let text = scrape();
+        for metric in METRICS {
+            assert!(metric.name.starts_with("tidegate_"), "{}", metric.name);
+            let sample = match (metric.kind, metric.label) {
+                (MetricType::Counter, None) => format!("\n{}_total ", metric.name),
+                (MetricType::Counter, Some(label)) => format!("\n{}_total{{{label}=", metric.name),
+                (_, None) => format!("\n{} ", metric.name),
+                (_, Some(label)) => format!("\n{}{{{label}=", metric.name),
+            };
+            assert!(text.contains(&sample), "{sample:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_book_lists_exactly_the_declared_metrics() {
+        let book = include_str!("../../../../docs/metrics.md");
+        for metric in METRICS {
+            let total = if matches!(metric.kind, MetricType::Counter) {
+                "_total"
+            } else {
+                ""
+            };
+            let label = metric.label.unwrap_or("");
+            let row = format!("| `{}{total}` | {label} | {} |", metric.name, metric.help);
+            assert!(book.contains(&row), "docs/metrics.md lacks the row\n{row}");
+        }
+        let rows = book
+            .lines()
+            .filter(|line| line.starts_with("| `tidegate_"))
+            .count();
+        assert_eq!(rows, METRICS.len(), "docs/metrics.md has rows that are no metric");
+    }
+}

@@ -1,0 +1,577 @@
+//! The API's routes. Each handler reads its request, asks the engine or the shards, answers.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Path, Query, Request, State as Extract},
+    http::{HeaderMap, Method, Response, StatusCode, header},
+    middleware::{self, Next},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use tidegate_core::request::{Event, HistoryQuery, NewPublication, Request as EngineRequest};
+use tidegate_engine::Health;
+use tidegate_wire::{
+    Codec, Payload, Position, Reject, RejectCode, RoomName,
+    frame::Ok as Reply,
+    json as wire_json,
+    publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX},
+};
+use tokio::sync::oneshot;
+
+use super::{State, assets, engine::Answer, metrics, problem::Problem};
+use crate::{auth::Scope, control::ShardCommand};
+
+/// Every route, with its method: held equal to the OpenAPI document by a test.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("post", "/v1/publish"),
+    ("post", "/v1/batch"),
+    ("post", "/v1/broadcast"),
+    ("get", "/v1/history"),
+    ("get", "/v1/presence"),
+    ("get", "/v1/rooms"),
+    ("post", "/v1/disconnect"),
+    ("get", "/v1/live"),
+    ("get", "/v1/ready"),
+    ("get", "/v1/openapi.json"),
+    ("get", "/metrics"),
+];
+
+/// Publications in one batch, rooms in one broadcast.
+const BATCH_MAX: usize = 1_000;
+/// Rooms in one page.
+const ROOMS_MAX: usize = 1_000;
+/// Bytes of one history page.
+const PAGE_BYTES_MAX: usize = 256 << 10;
+/// Longest `Idempotency-Key`: with a batch's index behind it, it is a message id.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 56;
+/// A shard answers within a turn, or it is in trouble.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+const OPENAPI: &str = include_str!("openapi.json");
+
+type Shared = Extract<Arc<State>>;
+type Answered = Result<Response<Body>, Problem>;
+
+pub(super) fn router(state: Arc<State>, body_bytes_max: usize) -> Router {
+    Router::new()
+        .route("/v1/publish", post(publish))
+        .route("/v1/batch", post(batch))
+        .route("/v1/broadcast", post(broadcast))
+        .route("/v1/history", get(history))
+        .route("/v1/presence", get(presence))
+        .route("/v1/rooms", get(rooms))
+        .route("/v1/disconnect", post(disconnect))
+        .route("/v1/live", get(async || "live\n"))
+        .route("/v1/ready", get(ready))
+        .route("/v1/openapi.json", get(openapi))
+        .route("/metrics", get(scrape))
+        .route("/", get(index))
+        .route("/{*path}", get(page))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(middleware::from_fn_with_state(state.clone(), count))
+        .with_state(state)
+}
+
+async fn count(Extract(state): Shared, request: Request, next: Next) -> Response<Body> {
+    let response = next.run(request).await;
+    state.requests.count(response.status().as_u16());
+    response
+}
+
+async fn wrong_method(method: Method) -> Problem {
+    let detail = format!("{method} is not answered here");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong method", detail)
+}
+
+async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no such route", "see /v1/openapi.json")
+}
+
+// ---- who may ---------------------------------------------------------------------
+
+/// Who calls: the name of the API key.
+struct Caller(String);
+
+fn authorize(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+    if state.api_keys.is_empty() && state.is_development {
+        return Ok(Caller("development".to_owned()));
+    }
+    let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "no valid key", detail);
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Err(unauthorized(
+            "send `Authorization: Bearer <API key>`; keys are set under [api]",
+        ));
+    };
+    let presented = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let Some(key) = presented.and_then(|presented| state.api_keys.find(presented.trim())) else {
+        return Err(unauthorized("this API key is not known"));
+    };
+    match key.scopes.allow(scope) {
+        true => Ok(Caller(key.name.clone())),
+        false => {
+            let detail = format!("the key {:?} lacks the scope for this", key.name);
+            Err(Problem::new(StatusCode::FORBIDDEN, "not allowed", detail))
+        }
+    }
+}
+
+// ---- publishing ------------------------------------------------------------------
+
+#[derive(Deserialize)]
+struct PublishBody<'a> {
+    room: String,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    bytes: Option<String>,
+    #[serde(default)]
+    msg: String,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    from: String,
+}
+
+#[derive(Deserialize)]
+struct BatchBody<'a> {
+    #[serde(borrow)]
+    publications: Vec<PublishBody<'a>>,
+}
+
+#[derive(Deserialize)]
+struct BroadcastBody<'a> {
+    rooms: Vec<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    bytes: Option<String>,
+    #[serde(default)]
+    msg: String,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    from: String,
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
+}
+
+/// The message id that an `Idempotency-Key` stands for.
+fn idempotency(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()));
+    match key {
+        Some(key) => Ok(Some(key.to_owned())),
+        None => {
+            let detail = format!("Idempotency-Key is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible characters");
+            Err(Problem::bad_request(detail))
+        }
+    }
+}
+
+async fn publish(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+    let caller = authorize(&state, &headers, Scope::Publish)?;
+    let mut publish: PublishBody = read(&body)?;
+    if let Some(key) = idempotency(&headers)? {
+        publish.msg = key;
+    }
+    let publication = new_publication(&state, &caller, &publish)?;
+    let answer = submit(&state, publication)?;
+    let published = published(&state, answer).await?;
+    Ok(axum::Json(published).into_response())
+}
+
+async fn batch(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+    let caller = authorize(&state, &headers, Scope::Publish)?;
+    let mut batch: BatchBody = read(&body)?;
+    bounded("publications", batch.publications.len())?;
+    if let Some(key) = idempotency(&headers)? {
+        for (place, publish) in batch.publications.iter_mut().enumerate() {
+            publish.msg = format!("{key}#{place}");
+        }
+    }
+    let publications = batch
+        .publications
+        .iter()
+        .map(|publish| new_publication(&state, &caller, publish));
+    all(&state, publications.collect()).await
+}
+
+async fn broadcast(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+    let caller = authorize(&state, &headers, Scope::Publish)?;
+    let mut broadcast: BroadcastBody = read(&body)?;
+    bounded("rooms", broadcast.rooms.len())?;
+    if let Some(key) = idempotency(&headers)? {
+        broadcast.msg = key;
+    }
+    let publications = broadcast.rooms.into_iter().map(|room| {
+        let publish = PublishBody {
+            room,
+            data: broadcast.data,
+            bytes: broadcast.bytes.clone(),
+            msg: broadcast.msg.clone(),
+            key: broadcast.key.clone(),
+            from: broadcast.from.clone(),
+        };
+        new_publication(&state, &caller, &publish)
+    });
+    all(&state, publications.collect()).await
+}
+
+fn bounded(what: &str, len: usize) -> Result<(), Problem> {
+    match (1..=BATCH_MAX).contains(&len) {
+        true => Ok(()),
+        false => Err(Problem::bad_request(format!(
+            "`{what}` has {len} items; 1 to {BATCH_MAX} are possible"
+        ))),
+    }
+}
+
+/// All are submitted, in order, before the first answer is awaited.
+async fn all(state: &State, publications: Vec<Result<NewPublication, Problem>>) -> Answered {
+    let answers: Vec<Result<Answer, Problem>> = publications
+        .into_iter()
+        .map(|publication| submit(state, publication?))
+        .collect();
+    let mut results = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let result = match answer {
+            Ok(answer) => published(state, answer).await,
+            Err(problem) => Err(problem),
+        };
+        results.push(match result {
+            Ok(ok) => json!({ "ok": ok }),
+            Err(problem) => json!({ "problem": problem.to_json() }),
+        });
+    }
+    Ok(axum::Json(json!({ "results": results })).into_response())
+}
+
+fn new_publication(
+    state: &State,
+    caller: &Caller,
+    publish: &PublishBody<'_>,
+) -> Result<NewPublication, Problem> {
+    let room = room_name(&publish.room)?;
+    let Some(policy) = state.policies.get(room.namespace()) else {
+        return Err(unknown_namespace(&room).into());
+    };
+    let data: Payload =
+        wire_json::payload(publish.data, publish.bytes.as_deref()).map_err(Problem::bad_request)?;
+    let len = data.as_bytes().len();
+    if len > policy.payload_bytes_max {
+        let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
+        return Err(Reject::new(RejectCode::TooLarge, detail).into());
+    }
+    let text = |name: &str, text: &str, max: usize| match text.len() <= max {
+        true => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        false => Err(Problem::bad_request(format!(
+            "`{name}` has {} bytes; at most {max}",
+            text.len()
+        ))),
+    };
+    let from = match publish.from.is_empty() {
+        // Keeps the ids of different callers apart, and says who it was.
+        true => Bytes::from(format!("api:{}", caller.0)),
+        false => text("from", &publish.from, 256)?,
+    };
+    let now_us = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(NewPublication {
+        data,
+        from,
+        msg: text("msg", &publish.msg, MSG_ID_BYTES_MAX)?,
+        key: text("key", &publish.key, KEY_BYTES_MAX)?,
+        sent_us: 0,
+        received_us: now_us.as_micros() as u64,
+        room,
+    })
+}
+
+fn submit(state: &State, publication: NewPublication) -> Result<Answer, Problem> {
+    let publish = Box::new(publication);
+    let answer = state
+        .engine
+        .submit(|ticket| EngineRequest::Publish { ticket, publish })?;
+    Ok(answer)
+}
+
+async fn published(state: &State, answer: Answer) -> Result<Value, Problem> {
+    match state.engine.answer(answer, state.request_timeout).await? {
+        Event::Published { result, .. } => {
+            let published = result?;
+            Ok(json!({
+                "epoch": published.position.epoch.to_string(),
+                "offset": published.position.offset,
+                "duplicate": published.duplicate,
+            }))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+// ---- reading ---------------------------------------------------------------------
+
+#[derive(Deserialize)]
+struct HistoryParameters {
+    room: String,
+    since: Option<String>,
+    limit: Option<u32>,
+    #[serde(default)]
+    reverse: bool,
+}
+
+async fn history(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
+    authorize(&state, &headers, Scope::Read)?;
+    let parameters: HistoryParameters = query(&request)?;
+    let room = room_name(&parameters.room)?;
+    let Some(policy) = state.policies.get(room.namespace()) else {
+        return Err(unknown_namespace(&room).into());
+    };
+    let query = HistoryQuery {
+        since: parameters.since.as_deref().map(position).transpose()?,
+        limit: parameters.limit.unwrap_or(50).clamp(1, policy.history_page_max),
+        bytes_max: PAGE_BYTES_MAX,
+        reverse: parameters.reverse,
+    };
+    let answer = state
+        .engine
+        .submit(|ticket| EngineRequest::History { ticket, room, query })?;
+    match state.engine.answer(answer, state.request_timeout).await? {
+        Event::History { result, .. } => ok_of_reply(Reply::History(result?)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+struct PresenceParameters {
+    room: String,
+    limit: Option<u32>,
+}
+
+async fn presence(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
+    authorize(&state, &headers, Scope::Read)?;
+    let parameters: PresenceParameters = query(&request)?;
+    let room = room_name(&parameters.room)?;
+    let Some(policy) = state.policies.get(room.namespace()) else {
+        return Err(unknown_namespace(&room).into());
+    };
+    let limit = parameters.limit.unwrap_or(100).min(policy.presence.members_max);
+    let answer = state
+        .engine
+        .submit(|ticket| EngineRequest::Presence { ticket, room, limit })?;
+    match state.engine.answer(answer, state.request_timeout).await? {
+        Event::Presence { result, .. } => ok_of_reply(Reply::Presence(result?)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The same JSON as over WebSocket: the codec writes the reply, its `ok` is the body.
+fn ok_of_reply(reply: Reply) -> Answered {
+    let mut bytes = Vec::new();
+    Codec::Json.encode_reply(1, &Ok(reply), &mut bytes);
+    #[derive(Deserialize)]
+    struct Frame<'a> {
+        #[serde(borrow)]
+        ok: &'a RawValue,
+    }
+    let frame: Frame = serde_json::from_slice(&bytes).expect("our own JSON");
+    Ok(json_text(frame.ok.get().to_owned()))
+}
+
+#[derive(Deserialize)]
+struct RoomsParameters {
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    after: String,
+    limit: Option<usize>,
+}
+
+async fn rooms(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
+    authorize(&state, &headers, Scope::Read)?;
+    let parameters: RoomsParameters = query(&request)?;
+    let limit = parameters.limit.unwrap_or(100).clamp(1, ROOMS_MAX);
+    let answers = ask_shards(&state, |reply| ShardCommand::Rooms {
+        prefix: parameters.prefix.clone(),
+        after: parameters.after.clone(),
+        limit: limit + 1,
+        reply,
+    });
+    let mut by_name = std::collections::BTreeMap::new();
+    for room in answers.await?.into_iter().flatten() {
+        *by_name.entry(room.room).or_insert(0u32) += room.subscribers;
+    }
+    let more = by_name.len() > limit;
+    let rooms = by_name.into_iter().take(limit);
+    let rooms: Vec<Value> = rooms
+        .map(|(room, subscribers)| json!({"room": room, "subscribers": subscribers}))
+        .collect();
+    Ok(axum::Json(json!({"rooms": rooms, "more": more})).into_response())
+}
+
+#[derive(Deserialize)]
+struct DisconnectBody {
+    user: String,
+}
+
+async fn disconnect(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+    authorize(&state, &headers, Scope::Admin)?;
+    let DisconnectBody { user } = read(&body)?;
+    if user.is_empty() {
+        return Err(Problem::bad_request("`user` is empty"));
+    }
+    let counts = ask_shards(&state, |reply| ShardCommand::Disconnect {
+        user: user.clone(),
+        reply,
+    });
+    let connections: u32 = counts.await?.into_iter().sum();
+    Ok(axum::Json(json!({ "connections": connections })).into_response())
+}
+
+/// Asks every shard, and waits for all.
+async fn ask_shards<T>(
+    state: &State,
+    command: impl Fn(oneshot::Sender<T>) -> ShardCommand,
+) -> Result<Vec<T>, Problem> {
+    let busy = || {
+        Problem::from(Reject::retry(
+            RejectCode::Overloaded,
+            1_000,
+            "a shard does not answer",
+        ))
+    };
+    let mut answers = Vec::new();
+    for shard in &state.shards {
+        let (sender, receiver) = oneshot::channel();
+        shard.try_send(command(sender)).map_err(|_| busy())?;
+        answers.push(receiver);
+    }
+    let mut all = Vec::new();
+    for answer in answers {
+        let answer = tokio::time::timeout(SHARD_TIMEOUT, answer).await;
+        all.push(answer.ok().and_then(Result::ok).ok_or_else(busy)?);
+    }
+    Ok(all)
+}
+
+// ---- operating -------------------------------------------------------------------
+
+async fn ready(Extract(state): Shared) -> Answered {
+    match state.watch.health() {
+        Health::Ready => Ok("ready\n".into_response()),
+        Health::Failing(why) => Err(Reject::retry(RejectCode::Unavailable, 1_000, why).into()),
+    }
+}
+
+async fn openapi() -> Response<Body> {
+    json_text(OPENAPI.to_owned())
+}
+
+async fn scrape(Extract(state): Shared, headers: HeaderMap) -> Answered {
+    authorize(&state, &headers, Scope::Read)?;
+    let counters = ask_shards(&state, |reply| ShardCommand::Counters { reply }).await?;
+    let text = metrics::render(&metrics::Sources {
+        shards: counters.into_iter().map(|counters| *counters).collect(),
+        accepted: &state.accepted,
+        engine: state.watch.metrics(),
+        is_ready: state.watch.health() == Health::Ready,
+        requests: &state.requests,
+        started: state.started,
+    });
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+async fn index(Extract(state): Shared, headers: HeaderMap) -> Response<Body> {
+    assets::page("", state.has_demo, &headers)
+}
+
+async fn page(Extract(state): Shared, Path(path): Path<String>, headers: HeaderMap) -> Response<Body> {
+    let response = assets::page(&path, state.has_demo, &headers);
+    match response.status() {
+        StatusCode::NOT_FOUND => not_found().await.into_response(),
+        _ => response,
+    }
+}
+
+// ---- small things ----------------------------------------------------------------
+
+fn query<T: serde::de::DeserializeOwned>(request: &Request) -> Result<T, Problem> {
+    let parameters = Query::<T>::try_from_uri(request.uri());
+    parameters
+        .map(|Query(parameters)| parameters)
+        .map_err(|error| Problem::bad_request(error.body_text()))
+}
+
+fn room_name(text: &str) -> Result<RoomName, Problem> {
+    let shown: String = text.chars().take(64).collect();
+    RoomName::parse(text).map_err(|error| Problem::bad_request(format!("room {shown:?}: {error}")))
+}
+
+/// `epoch:offset`.
+fn position(text: &str) -> Result<Position, Problem> {
+    let parsed = text.split_once(':').and_then(|(epoch, offset)| {
+        Some(Position {
+            epoch: epoch.parse().ok()?,
+            offset: offset.parse().ok()?,
+        })
+    });
+    parsed.ok_or_else(|| Problem::bad_request("`since` is written epoch:offset, as 9f3c5a7700e1d2b4:42"))
+}
+
+fn unknown_namespace(room: &RoomName) -> Reject {
+    let detail = format!("no namespace {:?}", room.namespace());
+    Reject::new(RejectCode::UnknownNamespace, detail)
+}
+
+fn unexpected(event: &Event) -> Problem {
+    tracing::error!(?event, "the engine gave another answer than was asked for");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "a bug of ours",
+        "the engine's answer was not understood",
+    )
+}
+
+fn json_text(text: String) -> Response<Body> {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_lists_exactly_the_routes() {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut documented: Vec<(String, String)> = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                documented.push((method.clone(), path.clone()));
+            }
+        }
+        let mut served: Vec<(String, String)> = ROUTES
+            .iter()
+            .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
+        documented.sort();
+        served.sort();
+        assert_eq!(documented, served);
+    }
+}
