@@ -283,8 +283,9 @@ fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
 
 // ---- keys and secrets
 
-/// Reads `env:NAME`, `file:PATH`, or takes the text itself.
-fn resolve(text: &str, folder: &Path) -> Result<Vec<u8>, String> {
+/// Reads a secret or a key from `env:NAME` or `file:PATH`, or takes the text itself. The
+/// error is a sentence for the operator.
+pub fn resolve(text: &str, folder: &Path) -> Result<Vec<u8>, String> {
     if let Some(name) = text.strip_prefix("env:") {
         return match std::env::var(name) {
             Ok(value) if !value.is_empty() => Ok(value.into_bytes()),

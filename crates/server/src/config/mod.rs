@@ -22,8 +22,9 @@ use std::{
     time::Duration,
 };
 
+pub use build::resolve;
 pub use document::{example, reference, schema};
-pub use problem::{ConfigErrors, Problem};
+pub use problem::{ConfigErrors, Paint, Problem};
 pub use units::{parse_duration, parse_size, print_duration, print_size};
 
 use tidegate_core::{Limits, Policy};

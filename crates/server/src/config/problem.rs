@@ -42,6 +42,15 @@ impl Problem {
     }
 }
 
+/// How problems are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paint {
+    /// For files and logs.
+    Plain,
+    /// For terminals.
+    Colours,
+}
+
 /// Everything that is wrong with one configuration; never empty.
 #[derive(Clone)]
 pub struct ConfigErrors {
@@ -72,8 +81,12 @@ impl ConfigErrors {
         &self.problems
     }
 
-    /// Renders all of them, with colours where `renderer` has them.
-    pub fn render(&self, renderer: &Renderer) -> String {
+    /// Renders all of them, as rustc does.
+    pub fn render(&self, paint: Paint) -> String {
+        let renderer = match paint {
+            Paint::Plain => Renderer::plain(),
+            Paint::Colours => Renderer::styled(),
+        };
         let mut text = String::new();
         for problem in &self.problems {
             let title = Level::ERROR.primary_title(problem.message.as_str());
@@ -119,7 +132,7 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(&Renderer::plain()))
+        f.write_str(&self.render(Paint::Plain))
     }
 }
 
