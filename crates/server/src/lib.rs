@@ -17,6 +17,7 @@ pub mod api;
 pub mod auth;
 pub mod config;
 pub mod control;
+mod demo;
 mod driver;
 pub mod edge;
 mod flush;

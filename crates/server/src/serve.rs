@@ -16,16 +16,18 @@ use mio::{
     Poll,
     net::{TcpListener, TcpStream},
 };
-use tidegate_core::{WallClock, policy::Durability, request::Features};
-use tidegate_engine::{Engine, EngineError, Port};
-use tokio::sync::mpsc;
+use tidegate_core::{WallClock, policy::Durability};
+use tidegate_engine::{Engine, EngineError, Port, Waker};
+use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
 
 use crate::{
     acceptor::{self, Acceptor, INTAKE_MAX, Intake, SocketOptions},
+    api::{self, BackOffice},
     auth::{JwksError, Verifier},
     config::Config,
     control::{Bell, HandedOver, ShardCommand, ShardHandle},
+    demo::Ticker,
     driver::{Driver, Parts, WAKER},
     edge::{
         AcceptCounters,
@@ -102,6 +104,8 @@ pub struct Server {
     shards: Vec<ShardThread>,
     keys: Option<KeyKeeper>,
     certificates: Option<Certificates>,
+    ticker: Option<Ticker>,
+    office: BackOffice,
     engine: Engine,
 }
 
@@ -113,6 +117,7 @@ struct ShardThread {
 impl Server {
     /// Starts everything; the address takes connections when this returns.
     pub fn start(config: &Config) -> Result<Self, ServeError> {
+        check_promises(config)?;
         let started = Instant::now();
         let wall = wall_clock();
         let certificates = config.tls.as_ref().map(|tls| {
@@ -128,7 +133,8 @@ impl Server {
             .map(|_| Nest::new())
             .collect::<io::Result<_>>()
             .map_err(ServeError::system("a shard's poll"))?;
-        let (engine, ports) = start_engine(config, wall, started, &nests)?;
+        let news = Arc::new(Notify::new());
+        let (engine, mut ports) = start_engine(config, wall, started, &nests, &news)?;
 
         let (wanted, keys_wanted) = mpsc::channel(1);
         let (back_office, handed_over) = mpsc::channel(HANDED_OVER_MAX);
@@ -150,6 +156,11 @@ impl Server {
             },
             back_office,
         };
+        let api_port = ports.pop();
+        let ticker = config.demo.then(|| ports.pop()).flatten().map(Ticker::start);
+        let ticker = ticker
+            .transpose()
+            .map_err(ServeError::system("the demo's ticker"))?;
         let mut shards = Vec::new();
         let mut intakes = Vec::new();
         for (index, (nest, port)) in nests.into_iter().zip(ports).enumerate() {
@@ -158,7 +169,6 @@ impl Server {
             intakes.push(intake);
         }
         let handles: Vec<ShardHandle> = shards.iter().map(|shard| shard.handle.clone()).collect();
-        drop(handed_over);
 
         let keys = config
             .auth
@@ -169,6 +179,21 @@ impl Server {
             .transpose()
             .map_err(ServeError::system("the keeper of keys"))?;
         let counters = Arc::new(AcceptCounters::default());
+        let office = BackOffice::start(api::Parts {
+            handed_over,
+            port: api_port.expect("the engine gave a port per waker"),
+            news,
+            watch: engine.watch(),
+            shards: shards.iter().map(|shard| shard.handle.clone()).collect(),
+            policies: config.namespaces.clone(),
+            api_keys: config.api_keys.clone(),
+            is_development: config.is_development(),
+            has_demo: config.demo,
+            accepted: counters.clone(),
+            limits: config.edge.clone(),
+            started,
+        });
+        let office = office.map_err(ServeError::system("the back office"))?;
         let acceptor = Acceptor::start(listener, intakes, connections_max, counters)
             .map_err(ServeError::system("the acceptor"))?;
         info!(%addr, shards = config.shards, connections_max, "listening");
@@ -178,6 +203,8 @@ impl Server {
             shards,
             keys,
             certificates,
+            ticker,
+            office,
             engine,
         })
     }
@@ -201,6 +228,7 @@ impl Server {
         self.acceptor.stop();
         drop(self.certificates);
         drop(self.keys);
+        drop(self.ticker);
         for shard in &self.shards {
             let mut command = ShardCommand::ShutDown { until };
             // Its commands may be full for a moment; it takes some every turn.
@@ -212,6 +240,8 @@ impl Server {
                 thread::sleep(LOOK_INTERVAL);
             }
         }
+        // It ends its own connections while the shards end theirs.
+        drop(self.office);
         for shard in self.shards {
             while !shard.thread.is_finished() {
                 if Instant::now() > until + GRACE {
@@ -298,24 +328,29 @@ fn start_engine(
     wall: WallClock,
     started: Instant,
     nests: &[Nest],
+    news: &Arc<Notify>,
 ) -> Result<(Engine, Vec<Port>), ServeError> {
-    let wakers = nests.iter().map(|nest| {
+    let shards = nests.iter().map(|nest| {
         let bell = nest.bell.clone();
-        Box::new(move || bell.ring()) as tidegate_engine::Waker
+        Box::new(move || bell.ring()) as Waker
     });
+    let news = news.clone();
+    let api = std::iter::once(Box::new(move || news.notify_one()) as Waker);
+    // The ticker looks for itself, twice a second.
+    let ticker = config.demo.then(|| Box::new(|| ()) as Waker);
     let (engine, ports) = Engine::start(
         &config.engine,
         config.namespaces.clone(),
         wall,
         started,
-        wakers.collect(),
+        shards.chain(ticker).chain(api).collect(),
     )?;
-    check_promises(config, &engine.features())?;
     Ok((engine, ports))
 }
 
 /// A configuration that asks for more than the engine gives is refused, in words.
-fn check_promises(config: &Config, features: &Features) -> Result<(), ServeError> {
+fn check_promises(config: &Config) -> Result<(), ServeError> {
+    let features = config.engine.features();
     for policy in &config.namespaces {
         if policy.durability == Durability::Sync && !features.sync {
             return Err(ServeError::Promise {
