@@ -64,8 +64,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = log::start(&arguments.log).and_then(|()| serve(&config));
-    match outcome {
+    if let Err(words) = log::start(&arguments.log) {
+        complain(&format!("tidegate: {words}"));
+        return ExitCode::FAILURE;
+    }
+    match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(words) => {
             // Machines read the log, people the terminal; a terminal's log need not say it twice.

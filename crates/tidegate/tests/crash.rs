@@ -44,7 +44,8 @@ type Acknowledged = Arc<Mutex<BTreeMap<String, (String, String, u64)>>>;
 #[test]
 fn kill_nine_loses_nothing_acknowledged() {
     let rounds: u32 = std::env::var("CRASH_ROUNDS").map_or(50, |n| n.parse().expect("a number"));
-    let seed: u64 = std::env::var("CRASH_SEED").map_or_else(|_| rand::random(), |n| n.parse().expect("a number"));
+    let seed: u64 =
+        std::env::var("CRASH_SEED").map_or_else(|_| rand::random(), |n| n.parse().expect("a number"));
     println!("CRASH_SEED={seed} CRASH_ROUNDS={rounds} replays this run's kill times");
     let mut chance = support::Chance::new(seed);
 
@@ -82,18 +83,31 @@ fn kill_nine_loses_nothing_acknowledged() {
         assert!(server.is_running(), "round {round}: the server starts again");
     }
     stop.store(true, Ordering::Relaxed);
-    let sent: Vec<u64> = publishers.into_iter().map(|p| p.join().expect("a publisher")).collect();
+    let sent: Vec<u64> = publishers
+        .into_iter()
+        .map(|p| p.join().expect("a publisher"))
+        .collect();
 
     let acknowledged = acknowledged.lock().expect("no publisher panicked").clone();
-    assert_eq!(acknowledged.len() as u64, sent.iter().sum::<u64>(), "everything sent was acknowledged in the end");
+    assert_eq!(
+        acknowledged.len() as u64,
+        sent.iter().sum::<u64>(),
+        "everything sent was acknowledged in the end"
+    );
     for (room, subscriber) in ROOMS.iter().zip(subscribers) {
         let history = read_all(&server.address(), room);
         check_history(room, &history, &acknowledged);
         let seen = subscriber.join().expect("a subscriber");
         let in_history: Vec<(u64, String)> = history.iter().map(|e| (e.offset, e.msg.clone())).collect();
-        assert_eq!(seen, in_history, "{room}: a subscriber saw exactly the history, in its order");
+        assert_eq!(
+            seen, in_history,
+            "{room}: a subscriber saw exactly the history, in its order"
+        );
     }
-    println!("{rounds} kills, {} acknowledged publications, none lost, none twice", acknowledged.len());
+    println!(
+        "{rounds} kills, {} acknowledged publications, none lost, none twice",
+        acknowledged.len()
+    );
 }
 
 /// One kept publication.
@@ -111,25 +125,40 @@ fn check_history(room: &str, history: &[Kept], acknowledged: &BTreeMap<String, (
     }
     for (msg, (in_room, epoch, offset)) in acknowledged {
         if in_room == room {
-            let kept = by_msg.get(msg.as_str()).unwrap_or_else(|| panic!("{room}: {msg} was acknowledged and is lost"));
-            assert_eq!((&kept.epoch, kept.offset), (epoch, *offset), "{room}: {msg} stands where it was acknowledged");
+            let kept = by_msg
+                .get(msg.as_str())
+                .unwrap_or_else(|| panic!("{room}: {msg} was acknowledged and is lost"));
+            assert_eq!(
+                (&kept.epoch, kept.offset),
+                (epoch, *offset),
+                "{room}: {msg} stands where it was acknowledged"
+            );
         }
     }
     for publisher in 0..PUBLISHERS {
         let prefix = format!("p{publisher}-");
         let numbers = history.iter().filter_map(|kept| kept.msg.strip_prefix(&prefix));
         let numbers: Vec<u64> = numbers.map(|n| n.parse().expect("a number")).collect();
-        assert!(numbers.is_sorted(), "{room}: publisher {publisher}'s order is kept");
+        assert!(
+            numbers.is_sorted(),
+            "{room}: publisher {publisher}'s order is kept"
+        );
     }
 }
 
 /// Publishes until told to stop, then until everything is acknowledged. Returns how many.
-fn publish(n: usize, address: &str, stop: &AtomicBool, acknowledged: &Acknowledged, progress: &AtomicU64) -> u64 {
+fn publish(
+    n: usize,
+    address: &str,
+    stop: &AtomicBool,
+    acknowledged: &Acknowledged,
+    progress: &AtomicU64,
+) -> u64 {
     let mut next = 0;
     // In order: a repeat goes out before anything newer, so that order can be kept.
     let mut waiting: BTreeMap<u64, ()> = BTreeMap::new();
     loop {
-        let Some(mut client) = Client::connect(address) else {
+        let Some(mut client) = Client::connect(address, &format!("p{n}")) else {
             support::pause();
             continue;
         };
@@ -164,7 +193,10 @@ fn publish(n: usize, address: &str, stop: &AtomicBool, acknowledged: &Acknowledg
                 done["epoch"].as_str().expect("an epoch").to_owned(),
                 done["offset"].as_u64().expect("an offset"),
             );
-            acknowledged.lock().expect("not poisoned").insert(format!("p{n}-{number}"), position);
+            acknowledged
+                .lock()
+                .expect("not poisoned")
+                .insert(format!("p{n}-{number}"), position);
             progress.fetch_add(1, Ordering::Relaxed);
             in_flight.remove(&number);
             waiting.remove(&number);
@@ -189,7 +221,7 @@ fn subscribe(room: &str, address: &str, stop: &AtomicBool) -> Vec<(u64, String)>
     let mut epoch = None::<String>;
     let mut quiet_since = None::<Instant>;
     loop {
-        let Some(mut client) = Client::connect(address) else {
+        let Some(mut client) = Client::connect(address, "reader") else {
             support::pause();
             continue;
         };
@@ -228,14 +260,17 @@ fn subscribe(room: &str, address: &str, stop: &AtomicBool) -> Vec<(u64, String)>
                 assert_ne!(joined["recovery"], "gap", "{room}: {joined}");
                 epoch = Some(joined["epoch"].as_str().expect("an epoch").to_owned());
             } else {
-                assert!(frame.get("reject").is_none() && frame.get("gap").is_none(), "{room}: {frame}");
+                assert!(
+                    frame.get("reject").is_none() && frame.get("gap").is_none(),
+                    "{room}: {frame}"
+                );
             }
         }
     }
 }
 
 fn read_all(address: &str, room: &str) -> Vec<Kept> {
-    let mut client = Client::connect(address).expect("the server runs");
+    let mut client = Client::connect(address, "reader").expect("the server runs");
     let mut kept = Vec::new();
     let mut since = None::<Value>;
     for id in 2.. {
@@ -258,7 +293,9 @@ fn read_all(address: &str, room: &str) -> Vec<Kept> {
         if page["more"] != true {
             break;
         }
-        since = kept.last().map(|kept| json!({"epoch": kept.epoch, "offset": kept.offset}));
+        since = kept
+            .last()
+            .map(|kept| json!({"epoch": kept.epoch, "offset": kept.offset}));
     }
     kept
 }
@@ -267,12 +304,15 @@ fn read_all(address: &str, room: &str) -> Vec<Kept> {
 fn a_full_disk_rejects_in_words_and_recovers_when_there_is_space() {
     let Some(disk) = support::SmallDisk::mount(48 << 20) else {
         // Only where mounting is not allowed, and never in CI, which runs as root.
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount a tmpfs");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must be able to mount a tmpfs"
+        );
         return;
     };
     let mut server = Server::new(disk.path(), CONFIG);
     server.start();
-    let mut client = Client::connect(&server.address()).expect("the server runs");
+    let mut client = Client::connect(&server.address(), "p0").expect("the server runs");
 
     let ballast = disk.path().join("ballast");
     let mut acknowledged = Vec::new();
@@ -299,9 +339,14 @@ fn a_full_disk_rejects_in_words_and_recovers_when_there_is_space() {
         number += 1;
     };
     assert_eq!(reject["name"], "unavailable", "{reject}");
-    assert!(reject["retry_after_ms"].as_u64().is_some() && reject["detail"].as_str().is_some_and(|d| !d.is_empty()));
+    assert!(
+        reject["retry_after_ms"].as_u64().is_some()
+            && reject["detail"].as_str().is_some_and(|d| !d.is_empty())
+    );
     std::fs::remove_file(&ballast).expect("the ballast");
-    support::wait_until("publishes are taken again", || publish(&mut client, number).is_none());
+    support::wait_until("publishes are taken again", || {
+        publish(&mut client, number).is_none()
+    });
     number += 1;
     for number in number..number + 20 {
         assert_eq!(publish(&mut client, number), None);
@@ -311,7 +356,11 @@ fn a_full_disk_rejects_in_words_and_recovers_when_there_is_space() {
     let history = read_all(&server.address(), ROOMS[0]);
     for (number, offset) in acknowledged {
         let kept = history.iter().find(|kept| kept.msg == format!("p0-{number}"));
-        assert_eq!(kept.map(|kept| kept.offset), Some(offset), "p0-{number} was acknowledged");
+        assert_eq!(
+            kept.map(|kept| kept.offset),
+            Some(offset),
+            "p0-{number} was acknowledged"
+        );
     }
     let msgs: BTreeSet<&str> = history.iter().map(|kept| kept.msg.as_str()).collect();
     assert_eq!(msgs.len(), history.len(), "no msg twice");

@@ -29,8 +29,15 @@ impl Server {
     pub fn new(dir: &Path, config: &str) -> Self {
         let path = dir.join("tidegate.toml");
         let data = dir.join("data");
-        fs::write(&path, config.replace("DATA", data.to_str().expect("a plain path"))).expect("a writable directory");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        fs::write(
+            &path,
+            config.replace("DATA", data.to_str().expect("a plain path")),
+        )
+        .expect("a writable directory");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
         Self {
             config: path,
             log: std::env::temp_dir().join(format!("tidegate-test-{}-{port}.log", std::process::id())),
@@ -45,7 +52,11 @@ impl Server {
 
     /// Starts it and waits until it takes connections.
     pub fn start(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["serve", "--shards", "1", "--listen", &self.address, "--config"])
             .arg(&self.config)
@@ -57,13 +68,19 @@ impl Server {
         self.child = Some(child);
         let started = Instant::now();
         while TcpStream::connect(&self.address).is_err() {
-            assert!(self.is_running() && started.elapsed() < PATIENCE, "the server does not start:\n{}", self.logs());
+            assert!(
+                self.is_running() && started.elapsed() < PATIENCE,
+                "the server does not start:\n{}",
+                self.logs()
+            );
             pause();
         }
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// `kill -9`.
@@ -105,12 +122,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects with id 1; none when the server is not there.
-    pub fn connect(address: &str) -> Option<Self> {
+    /// Connects with id 1, under a name that development mode believes; none when the server is not there.
+    pub fn connect(address: &str, user: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let mut request = format!("ws://{address}/v1/ws").into_client_request().expect("an address");
+        let mut request = format!("ws://{address}/v1/ws")
+            .into_client_request()
+            .expect("an address");
         let protocol = "tidegate.v1.json".parse().expect("a header value");
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let (socket, _) = tungstenite::client(request, stream).ok()?;
@@ -118,14 +137,17 @@ impl Client {
             socket,
             waiting: Default::default(),
         };
-        client.send(&json!({"id": 1, "connect": {}}));
+        client.send(&json!({"id": 1, "connect": {"token": user}}));
         let reply = client.receive()?;
         assert!(reply.get("ok").is_some(), "{reply}");
         Some(client)
     }
 
     pub fn set_read_timeout(&self, timeout: Duration) {
-        self.socket.get_ref().set_read_timeout(Some(timeout)).expect("not zero");
+        self.socket
+            .get_ref()
+            .set_read_timeout(Some(timeout))
+            .expect("not zero");
     }
 
     /// Returns whether it was written.
@@ -150,7 +172,8 @@ impl Client {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     let frames = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
-                    self.waiting.extend(frames.map(|frame| frame.expect("the server writes JSON")));
+                    self.waiting
+                        .extend(frames.map(|frame| frame.expect("the server writes JSON")));
                 }
                 Ok(Message::Close(_)) => return Received::Closed,
                 Ok(_) => {}
