@@ -145,10 +145,6 @@ impl ShardHandle {
     }
 
     /// Hands a command over; gives it back when too many wait, or the shard has ended.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the caller gets its command back as it was"
-    )]
     pub fn try_send(&self, command: ShardCommand) -> Result<(), ShardCommand> {
         match self.commands.try_send(command) {
             Ok(()) => {
