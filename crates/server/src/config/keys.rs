@@ -525,7 +525,7 @@ pub(super) static API_KEY: Section = Section {
     keys: &[
         open("name", Kind::Text { bytes_max: 64 }, "\"backend\"", "Whose it is; in logs and metrics.").required(),
         open("secret", Kind::Secret, "\"env:TIDEGATE_API_KEY\"", "The key, at least 16 bytes."),
-        open("hash", Kind::Text { bytes_max: 64 }, "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+        open("hash", Kind::Text { bytes_max: 64 }, "\"0000000000000000000000000000000000000000000000000000000000000000\"",
             "Or its SHA-256, 64 hexadecimal digits: then the key itself is nowhere on this machine."),
         open("scopes", Kind::Choices(&["publish", "read", "admin"]), "[\"publish\", \"read\"]",
             "`publish`: publish, batch, broadcast. `read`: history, presence, rooms. `admin`: all of it, and disconnecting users.").required(),

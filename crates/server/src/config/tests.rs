@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use proptest::prelude::*;
 use serde_json::Value;
 use tidegate_core::policy::Durability;
 use tidegate_engine::LogConfig;
@@ -487,6 +488,25 @@ fn an_outbox_must_hold_a_frame_and_a_publication() {
         errors.contains("is below one publication of `big`") && errors.contains("at least 82KiB"),
         "{errors}"
     );
+}
+
+proptest! {
+    #[test]
+    fn damaged_files_end_in_a_configuration_or_in_errors(place in 0usize..20_000, cut in 0usize..40, text in "[\\PC\n]{0,12}") {
+        let example = example();
+        let at = |place: usize| (0..=place % example.len()).rev().find(|place| example.is_char_boundary(*place));
+        let (from, to) = (at(place).unwrap_or(0), at(place + cut).unwrap_or(0));
+        let source = format!("{}{text}{}", &example[..from], &example[to.max(from)..]);
+        if let Err(errors) = parse(&source) {
+            prop_assert!(errors.to_string().contains("error"));
+            prop_assert!(!errors.render(Paint::Colours).is_empty());
+        }
+    }
+
+    #[test]
+    fn any_text_ends_in_errors(source in "\\PC{0,200}|[a-z\\[\\]{}=.,\"'# \n0-9]{0,200}") {
+        prop_assert!(parse(&source).is_err_and(|errors| !errors.to_string().is_empty()));
+    }
 }
 
 #[test]
