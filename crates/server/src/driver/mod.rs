@@ -68,6 +68,9 @@ const ENGINE_EVENTS_MAX: usize = 2048;
 const ENGINE_PAUSE: Duration = Duration::from_millis(1);
 /// A turn's share of fan-out: other rooms' publications wait no longer than this.
 const SLICE_TIME: Duration = Duration::from_millis(1);
+/// A turn's share of reads, and of the engine's events: what is left goes on next turn, after
+/// a slice of fan-out. TLS handshakes and replays are what can make them long.
+const STEP_TIME: Duration = Duration::from_millis(2);
 /// How long a connection that ends may still take its last words, and say its own.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
@@ -327,9 +330,13 @@ impl Driver {
     }
 
     fn take_events(&mut self) {
+        let mut share = Share::begin();
         for _ in 0..ENGINE_EVENTS_MAX {
             if !self.shard.wants_events() {
                 return;
+            }
+            if share.is_spent() {
+                break;
             }
             let Some(event) = self.early.take().or_else(|| self.port.try_event()) else {
                 return;
@@ -403,6 +410,27 @@ impl Driver {
 
     fn leave_load(&self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is left of a step's [`STEP_TIME`].
+struct Share {
+    begun: Instant,
+    asked: u32,
+}
+
+impl Share {
+    fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            asked: 0,
+        }
+    }
+
+    /// Asked before each piece of work; looks at the clock now and then.
+    fn is_spent(&mut self) -> bool {
+        self.asked += 1;
+        self.asked % 4 == 0 && self.begun.elapsed() > STEP_TIME
     }
 }
 

@@ -11,7 +11,7 @@ use tidegate_wire::{
     },
 };
 
-use super::Driver;
+use super::{Driver, Share};
 use crate::{
     edge::{
         HandshakeFailure,
@@ -31,14 +31,21 @@ const KEYS_PATIENCE: Duration = Duration::from_secs(1);
 const KEYS_RETRY_MS: u32 = 2_000;
 
 impl Driver {
-    /// Reads once from each connection that has something. Who may have more is read again
-    /// next turn, after all the others.
+    /// Reads once from each connection that has something, as far as the turn's share goes.
+    /// Who may have more is read again next turn, after all the others.
     pub(super) fn read_ready(&mut self, buffers: &mut Buffers) {
+        let mut share = Share::begin();
         let mut ready = std::mem::take(&mut self.ready);
-        for slot in ready.drain(..) {
-            self.read(slot, buffers);
+        let mut count = 0;
+        for slot in &ready {
+            if share.is_spent() {
+                break;
+            }
+            self.read(*slot, buffers);
+            count += 1;
         }
-        // Those to be read again were put into a new list: put it in the old one's memory.
+        ready.drain(..count);
+        // Those to be read again were put into a new list: they go behind the rest.
         ready.append(&mut self.ready);
         self.ready = ready;
     }

@@ -222,4 +222,24 @@ mod tests {
         let request = b"POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
         assert!(matches!(judge(request, 0, &door()), Judgement::HandOver));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_and_no_pieces_of_them_are_too_much(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 1..1500),
+            is_request in proptest::bool::ANY,
+            part in 0.0..1.0f64,
+        ) {
+            let mut bytes = bytes;
+            if is_request {
+                bytes.splice(0..0, upgrade(BOTH).into_bytes());
+            }
+            let judged = (bytes.len() as f64 * part) as usize;
+            match judge(&bytes, judged, &door()) {
+                Judgement::Upgrade(upgrade) => proptest::prop_assert!(upgrade.len <= bytes.len()),
+                Judgement::Partial => proptest::prop_assert!(bytes.len() <= door().head_bytes_max),
+                Judgement::HandOver | Judgement::Refuse { .. } => {}
+            }
+        }
+    }
 }

@@ -33,7 +33,12 @@ fn a_slow_reader_is_closed_and_harms_nobody() {
         let id = ann.publish("chat:lobby", &format!("[{round},{payload}]"));
         ann.reply(id);
         assert_eq!(bob.event(), format!("[{round},{payload}]"));
+        if round % 20 == 0 {
+            let waiting = world.metric("tidegate_outbox_bytes");
+            assert!(waiting <= 256 << 10, "{waiting} bytes wait");
+        }
     }
+    assert_eq!(world.metric("tidegate_closes_total{reason=\"too_slow\"}"), 1);
     // It got the beginning, whole and in order, then its close or the end.
     let mut expected = 0;
     loop {

@@ -61,6 +61,20 @@ impl World {
         socket
     }
 
+    /// A metric's value, its labels included in `name`; 0 when it is not there.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut socket = self.socket();
+        socket
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .expect("a socket");
+        let (text, _) = read_all(&socket);
+        let text = String::from_utf8(text).expect("metrics are text");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse::<f64>().expect("a number") as u64)
+    }
+
     /// An open WebSocket, `connect` not sent.
     pub fn open(&self, codec: Codec) -> Client {
         Client::open(self.socket(), self.addr, codec)
