@@ -1,0 +1,24 @@
+export { Client, type ClientEvents, type ClientOptions, Room, type RoomEvents, type WebSocketLike } from "./client.js";
+export { Clock } from "./clock.js";
+export { CLOSES, REJECTS } from "./codes.js";
+export type {
+  Connected,
+  GapReason,
+  HistoryPage,
+  Joined,
+  Member,
+  Members,
+  MembersChange,
+  Position,
+  Publication,
+  Stamps,
+} from "./frames.js";
+export {
+  type HistoryOptions,
+  type JoinOptions,
+  type Limits,
+  type Published,
+  type PublishOptions,
+  RejectError,
+  type State,
+} from "./session.js";

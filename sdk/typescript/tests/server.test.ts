@@ -1,0 +1,126 @@
+// The client against the real server: chat, presence, history, a kill and a restart.
+
+import { readFileSync } from "node:fs";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { WebSocket } from "ws";
+import { Client, type ClientOptions, type Publication } from "../src/index.js";
+import { Server } from "./server.js";
+
+let server: Server;
+let clients: Client[];
+
+beforeEach(async () => {
+  server = await Server.start();
+  clients = [];
+});
+
+afterEach(async () => {
+  for (const client of clients) client.close();
+  await server.stop();
+});
+
+function client(token: string, more: Partial<ClientOptions> = {}): Client {
+  const made = new Client({ url: server.url, token, WebSocket, ...more });
+  clients.push(made);
+  return made;
+}
+
+/** Collects a room's events; resolves when there are `count`. */
+function collect(room: ReturnType<Client["join"]>) {
+  const events: Publication[] = [];
+  let wanted = Number.POSITIVE_INFINITY;
+  let done: () => void = () => {};
+  room.on("event", (event) => {
+    events.push(event);
+    if (events.length >= wanted) done();
+  });
+  return {
+    events,
+    until: (count: number) =>
+      new Promise<void>((resolve) => {
+        wanted = count;
+        done = resolve;
+        if (events.length >= count) resolve();
+      }),
+  };
+}
+
+test("two people chat, and one reads it up", async () => {
+  const ann = client("ann");
+  const bob = client("bob");
+  const [connected] = await Promise.all([ann.connect(), bob.connect()]);
+  expect(connected.user).toBe("ann");
+  const room = ann.join("chat:lobby", { enter: true, members: true });
+  const seen = collect(bob.join("chat:lobby", { enter: true }));
+  await room.publish({ text: "hi" }, { key: "greeting" });
+  await ann.publish("chat:lobby", new Uint8Array([0, 255]));
+  const answer = await bob.publish("chat:lobby", "hello");
+  expect(answer).toMatchObject({ duplicate: false, position: { offset: 3 } });
+  await seen.until(3);
+  expect(seen.events.map((event) => event.data)).toEqual([{ text: "hi" }, undefined, "hello"]);
+  expect(seen.events[0]).toMatchObject({ from: "ann", key: "greeting", offset: 1 });
+  expect(seen.events[1]?.bytes).toEqual(new Uint8Array([0, 255]));
+  while (room.count < 2) await room.once("members");
+  expect(room.members.map((member) => member.user).sort()).toEqual(["ann", "bob"]);
+  const page = await room.history({ limit: 2, reverse: true });
+  expect([page.publications.map((p) => p.offset), page.more]).toEqual([[3, 2], true]);
+  expect((await bob.publish("chat:lobby", 1, { msg: "same" })).duplicate).toBe(false);
+  expect((await bob.publish("chat:lobby", 1, { msg: "same" })).duplicate).toBe(true);
+});
+
+test("a kill and a restart lose nothing and double nothing", async () => {
+  const ann = client("ann", { limits: { backoffMax: 500 } });
+  const bob = client("bob", { limits: { backoffMax: 500 } });
+  await Promise.all([ann.connect(), bob.connect()]);
+  const room = bob.join("chat:lobby", { last: 1000 });
+  await room.once("joined");
+  const seen = collect(room);
+  const published: Promise<unknown>[] = [];
+  for (let n = 0; n < 200; n++) {
+    published.push(ann.publish("chat:lobby", n));
+    if (n === 50) await published[10];
+    if (n === 100) await server.kill();
+  }
+  await server.run();
+  await Promise.all(published);
+  await seen.until(200);
+  expect(seen.events.map((event) => event.data)).toEqual([...Array(200).keys()]);
+  expect(seen.events.map((event) => event.offset)).toEqual([...Array(200).keys()].map((n) => n + 1));
+});
+
+test("a server that refuses says why", async () => {
+  const ann = client("ann");
+  await ann.connect();
+  await expect(ann.publish("nowhere:a", 1)).rejects.toMatchObject({ code: 201, reason: "unknown_namespace" });
+  const error = await ann.join("nowhere:a").once("removed");
+  expect(error.reason).toBe("unknown_namespace");
+});
+
+test("the clock is learnt", async () => {
+  const ann = client("ann");
+  await ann.connect();
+  await ann.publish("chat:a", 1);
+  while (ann.clock.offset === undefined) await new Promise((resolve) => setImmediate(resolve));
+  expect(Math.abs(ann.clock.offset)).toBeLessThan(1_000);
+});
+
+test("the README's five lines do what they say", async () => {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const code = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+  const lines = code
+    .replace(/^import .*$/m, "")
+    .replace("ws://127.0.0.1:8600/v1/ws", server.url)
+    .replace('url: "', 'WebSocket, url: "');
+  const logged: unknown[] = [];
+  const console = { log: (...words: unknown[]) => logged.push(words) };
+  class Watched extends Client {
+    constructor(options: ClientOptions) {
+      super(options);
+      clients.push(this);
+    }
+  }
+  const run = new Function("Client", "WebSocket", "console", `return (async () => { ${lines} })()`);
+  await run(Watched, WebSocket, console);
+  while (logged.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(JSON.stringify(logged[0])).toContain("hello");
+});
