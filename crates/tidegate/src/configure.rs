@@ -35,28 +35,41 @@ pub fn run(command: &Command) -> ExitCode {
 
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
-        Ok(config) => {
-            let names: Vec<&str> = config
-                .namespaces
-                .iter()
-                .map(|policy| policy.namespace.as_str())
-                .collect();
-            let who = match config.is_development() {
-                true => "no keys: development mode, everyone on this machine gets in".to_owned(),
-                false => "tokens are checked".to_owned(),
-            };
-            let names = names.join(", ");
-            print(&format!(
-                "{}: good\nlistens on {}; {who}; namespaces: {names}\n",
-                file.display(),
-                config.listen
-            ))
-        }
+        Ok(config) => print(&format!("{}: good\n{}", file.display(), summary(&config))),
         Err(errors) => {
             report(&errors);
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the file comes to, where that may surprise.
+fn summary(config: &Config) -> String {
+    let names: Vec<&str> = config
+        .namespaces
+        .iter()
+        .map(|policy| policy.namespace.as_str())
+        .collect();
+    let clients = match config.is_development() {
+        true => "no keys: development mode, everyone on this machine gets in",
+        false => "with a token",
+    };
+    let api = match (config.is_development(), config.api_keys.is_empty()) {
+        (true, true) => "development mode: open".to_owned(),
+        (false, true) => "no `[[api.keys]]`: closed to everyone".to_owned(),
+        (_, false) => {
+            let names: Vec<&str> = config.api_keys.iter().map(|key| key.name.as_str()).collect();
+            format!("with a key: {}", names.join(", "))
+        }
+    };
+    let rows = [
+        ("listens on", config.listen.to_string()),
+        ("clients", clients.to_owned()),
+        ("HTTP API", api),
+        ("namespaces", names.join(", ")),
+    ];
+    rows.map(|(name, value)| format!("  {name:<12}{value}\n"))
+        .concat()
 }
 
 /// Tells all that is wrong with a configuration.

@@ -507,7 +507,7 @@ pub(super) static LIMITS: Section = Section {
 
 pub(super) static API: Section = Section {
     path: "api",
-    doc: "The HTTP API. In development mode it is open; otherwise each request needs a key with the right scope.",
+    doc: "The HTTP API. Each request needs a key with the right scope; only in development mode, and while there are no keys here, it is open.",
     keys: &[open(
         "keys",
         Kind::Tables {
