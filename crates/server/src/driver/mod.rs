@@ -26,7 +26,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, TryRecvError};
 use mio::{Events, Poll, Token, event, net::TcpStream};
 use rustls::ServerConfig;
 use slab::Slab;
@@ -295,10 +295,13 @@ impl Driver {
 
     fn take_commands(&mut self) {
         for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else {
-                return;
-            };
-            self.on_command(command);
+            match self.commands.try_recv() {
+                Ok(command) => self.on_command(command),
+                Err(TryRecvError::Empty) => return,
+                // The server was dropped without a word: nobody could end this thread any more.
+                Err(TryRecvError::Disconnected) if self.until.is_none() => self.on_shut_down(Instant::now()),
+                Err(TryRecvError::Disconnected) => return,
+            }
         }
         self.has_leftovers = true;
     }
@@ -430,7 +433,7 @@ impl Share {
     /// Asked before each piece of work; looks at the clock now and then.
     fn is_spent(&mut self) -> bool {
         self.asked += 1;
-        self.asked % 4 == 0 && self.begun.elapsed() > STEP_TIME
+        self.asked.is_multiple_of(4) && self.begun.elapsed() > STEP_TIME
     }
 }
 
