@@ -165,7 +165,8 @@ pub enum Event {
     Published {
         /// Whose.
         ticket: Ticket,
-        /// Where it stands; or why nothing was kept (only `Timeout` leaves it open).
+        /// Where it stands; or why it is not acknowledged. After `Unavailable` and `Timeout` it may have been kept all
+        /// the same: who repeats it uses the same `msg`.
         result: Result<Published, Reject>,
     },
     /// The answer to `History`.

@@ -9,7 +9,7 @@ use rust_embed::RustEmbed;
 
 /// `web/demo`, built. Missing where only `cargo build` ran.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../web/demo/dist"]
+#[folder = "../../web/demo/dist"]
 #[allow_missing = true]
 struct Demo;
 
