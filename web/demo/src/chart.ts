@@ -7,6 +7,8 @@ export interface Tick {
 
 /** Ticks kept per share: the whole series once, about. */
 const TICKS_MAX = 124;
+/** Fewer are drawn as wide as so many. */
+const TICKS_MIN = 24;
 
 export class Chart {
   readonly #series = new Map<string, Tick[]>();
@@ -56,7 +58,8 @@ export class Chart {
     const color = (name: string) => style.getPropertyValue(name);
     const prices = ticks.map((tick) => tick.price);
     const [low, high] = [Math.min(...prices), Math.max(...prices)];
-    const x = (n: number) => (n / (TICKS_MAX - 1)) * (width - 56);
+    // A young series fills the width too.
+    const x = (n: number) => (n / Math.max(ticks.length - 1, TICKS_MIN)) * (width - 56);
     const y = (price: number) => 8 + (1 - (price - low) / (high - low || 1)) * (height - 20);
 
     pen.font = "11px system-ui, sans-serif";
