@@ -23,6 +23,11 @@ const NAMESPACES: &[(&str, &str, &str)] = &[
         "Prices: the last 1,000 of each.",
         "payload_bytes_max = \"4KiB\"\npresence = { enabled = false }\n",
     ),
+    (
+        "load",
+        "Rooms of `tidegate load`, with the defaults; take it away where nobody measures.",
+        "",
+    ),
 ];
 
 /// Returns a complete file with comments: every key with its default, its bounds and

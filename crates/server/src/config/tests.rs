@@ -66,7 +66,7 @@ fn the_example_is_complete_and_equal_to_the_defaults() {
         .iter()
         .map(|policy| policy.namespace.as_str())
         .collect();
-    assert_eq!(names, ["chat", "room", "cursor", "px"]);
+    assert_eq!(names, ["chat", "room", "cursor", "px", "load"]);
 
     let text = example();
     walk(&schema(), &mut |key| {
