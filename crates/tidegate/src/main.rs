@@ -33,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Start the server.
     Serve(serve::Arguments),
+    /// Measure a server under load, or serve the floor to compare with.
+    Load(tidegate_load::Args),
     /// Make a token that lets a client in.
     Token(token::Arguments),
     /// Check a configuration, or print an example or its schema.
@@ -43,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Load(arguments) => tidegate_load::run(arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Config(command) => configure::run(&command),
     }

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn without_arguments_it_prints_its_help() {
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(2));
-    for word in ["serve", "token", "config", "Usage"] {
+    for word in ["serve", "load", "token", "config", "Usage"] {
         assert!(err(&output).contains(word), "{word}: {}", err(&output));
     }
 }

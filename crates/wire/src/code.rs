@@ -44,7 +44,7 @@ codes! {
     RejectCode {
         /// More than the allowed rate or count in flight.
         RateLimited = 100 "rate_limited",
-        /// The engine cannot be reached or cannot store now; nothing was kept.
+        /// The engine cannot be reached or cannot store now: not acknowledged, so repeat it with the same `msg`.
         Unavailable = 101 "unavailable",
         /// The server has too much waiting.
         Overloaded = 102 "overloaded",

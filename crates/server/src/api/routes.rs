@@ -130,7 +130,7 @@ fn authorize(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller,
 #[derive(Deserialize)]
 struct PublishBody<'a> {
     room: String,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
     #[serde(default)]
@@ -150,7 +150,7 @@ struct BatchBody<'a> {
 #[derive(Deserialize)]
 struct BroadcastBody<'a> {
     rooms: Vec<String>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
     #[serde(default)]

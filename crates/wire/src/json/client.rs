@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    command::{Text, epoch, micros, parse, payload, room},
+    command::{Text, epoch, micros, parse, payload, present, room},
     reply::{base64, bytes_string, float, millis, number, separated, string},
 };
 use crate::{
@@ -350,7 +350,7 @@ struct RawEvent<'a> {
     #[serde(borrow, default)]
     room: Text<'a>,
     offset: Offset,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     bytes: Option<Text<'a>>,
@@ -396,7 +396,7 @@ impl RawEvent<'_> {
 struct RawMember<'a> {
     #[serde(borrow)]
     user: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     info: Option<&'a RawValue>,
 }
 

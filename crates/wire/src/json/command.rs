@@ -276,7 +276,7 @@ struct RawLeave<'a> {
 struct RawPublish<'a> {
     #[serde(borrow)]
     room: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     bytes: Option<Text<'a>>,
@@ -298,6 +298,11 @@ impl RawPublish<'_> {
             sent_us: self.sent_at.map_or(Ok(0), |ms| micros("sent_at", ms))?,
         }))
     }
+}
+
+/// Reads a field that is there: `null` is a value like any other, not an absence.
+pub fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// A payload from the two fields it may come in: any JSON, or base64.

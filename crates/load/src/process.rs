@@ -1,0 +1,76 @@
+//! What the system tells: a process's CPU and memory, our own descriptors.
+
+use std::{fs, time::Duration};
+
+/// CPU a process has used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    pub(crate) user: Duration,
+    pub(crate) kernel: Duration,
+}
+
+impl Cpu {
+    /// Of a process; zero if it is gone. Ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
+    pub(crate) fn of(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let mut ticks = after_name
+            .split_whitespace()
+            .skip(11)
+            .map(|field| field.parse::<u64>().unwrap_or(0));
+        let mut next = || Duration::from_millis(ticks.next().unwrap_or(0) * 10);
+        Self {
+            user: next(),
+            kernel: next(),
+        }
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(before.user),
+            kernel: self.kernel.saturating_sub(before.kernel),
+        }
+    }
+
+    pub(crate) fn total(self) -> Duration {
+        self.user + self.kernel
+    }
+}
+
+/// Resident bytes of a process.
+pub(crate) fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// TCP segments that were sent again, of the whole machine: a full backlog shows here.
+pub(crate) fn retransmits() -> u64 {
+    let snmp = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
+    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        return 0;
+    };
+    let place = names.split_whitespace().position(|name| name == "RetransSegs");
+    let value = place.and_then(|place| values.split_whitespace().nth(place));
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// Raises the limit of descriptors as far as it goes; returns what it is then.
+pub(crate) fn raise_descriptors() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a valid pointer to a struct of ours.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return 0;
+        }
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+    }
+    limit.rlim_cur
+}

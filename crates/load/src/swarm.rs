@@ -1,0 +1,505 @@
+//! Thousands of connections on one epoll, received as cheaply as can be: one buffer, a scan for
+//! the offset and the intended time in each event, a histogram.
+
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::AsRawFd,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use socket2::{Domain, Socket, Type};
+use tidegate_wire::ws::{
+    frame::{Opcode, client_frame, parse_header},
+    handshake,
+};
+
+use crate::{LoadError, Target, report::histogram};
+
+/// Connections whose handshake is under way at a time.
+const OPENING_MAX: usize = 512;
+/// Connections per local address: a tuple has 28,000 ports, and looking for the last ones is slow.
+const PER_ADDRESS: usize = 8_000;
+const KEY: [u8; 16] = *b"tidegate load ws";
+
+/// What a connection is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Role {
+    /// The room it joins; none for a publisher.
+    pub(crate) room: Option<String>,
+    /// Which class its deliveries count in.
+    pub(crate) class: usize,
+    /// It stops reading once it has joined.
+    pub(crate) is_stopped: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Closed,
+    Opening,
+    Joining,
+    Ready,
+}
+
+struct Connection {
+    role: Role,
+    stage: Stage,
+    socket: Option<TcpStream>,
+    partial: Vec<u8>,
+    unsent: Vec<u8>,
+    last_offset: u64,
+    delivered: u64,
+}
+
+/// What was received, by class.
+pub(crate) struct Received {
+    pub(crate) latency_us: Histogram<u64>,
+    pub(crate) delivered: u64,
+    pub(crate) doubled: u64,
+    pub(crate) out_of_order: u64,
+}
+
+/// See the file.
+pub(crate) struct Swarm {
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    address: SocketAddr,
+    host: String,
+    path: String,
+    tokens: Tokens,
+    connections: Vec<Connection>,
+    opening: usize,
+    ready: usize,
+    next_to_open: usize,
+    pub(crate) base: Instant,
+    pub(crate) received: Vec<Received>,
+    /// Intended times of publishes by their ids, and the acknowledgements' latencies.
+    intended: Vec<u64>,
+    pub(crate) acknowledged: u64,
+    pub(crate) rejected: u64,
+    pub(crate) ack_us: Histogram<u64>,
+    pub(crate) closed: usize,
+    mask: u32,
+}
+
+enum Tokens {
+    None,
+    One(String),
+    Made(String),
+}
+
+impl Swarm {
+    pub(crate) fn new(target: &Target, classes: usize) -> Result<Self, LoadError> {
+        let wrong = || LoadError::Url(target.url.clone());
+        let rest = target.url.strip_prefix("ws://").ok_or_else(wrong)?;
+        let (host, path) = rest.split_once('/').ok_or_else(wrong)?;
+        let address = host.parse().map_err(|_| wrong())?;
+        let tokens = match (&target.token, &target.secret) {
+            (Some(token), _) => Tokens::One(token.clone()),
+            (None, Some(secret)) => Tokens::Made(secret.clone()),
+            (None, None) => Tokens::None,
+        };
+        Ok(Self {
+            poll: Poll::new().map_err(LoadError::system("poll"))?,
+            events: Events::with_capacity(2048),
+            buffer: vec![0; 256 << 10],
+            address,
+            host: host.to_owned(),
+            path: format!("/{path}"),
+            tokens,
+            connections: Vec::new(),
+            opening: 0,
+            ready: 0,
+            next_to_open: 0,
+            base: Instant::now(),
+            received: (0..classes)
+                .map(|_| Received {
+                    latency_us: histogram(),
+                    delivered: 0,
+                    doubled: 0,
+                    out_of_order: 0,
+                })
+                .collect(),
+            intended: vec![0],
+            acknowledged: 0,
+            rejected: 0,
+            ack_us: histogram(),
+            closed: 0,
+            mask: 0x9e37_79b9,
+        })
+    }
+
+    /// Adds connections; `open_all` opens them.
+    pub(crate) fn add(&mut self, role: Role, count: usize) {
+        for _ in 0..count {
+            self.connections.push(Connection {
+                role: role.clone(),
+                stage: Stage::Closed,
+                socket: None,
+                partial: Vec::new(),
+                unsent: Vec::new(),
+                last_offset: 0,
+                delivered: 0,
+            });
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Opens every connection, and waits until all are connected and joined.
+    pub(crate) fn open_all(&mut self) -> Result<(), LoadError> {
+        let allowed = crate::process::raise_descriptors();
+        if self.connections.len() as u64 + 32 > allowed {
+            let wanted = self.connections.len();
+            return Err(LoadError::Descriptors { wanted, allowed });
+        }
+        self.next_to_open = 0;
+        let mut told = Instant::now();
+        while self.ready < self.connections.len() {
+            self.open_some()?;
+            self.turn(Duration::from_millis(100))?;
+            if told.elapsed() > Duration::from_secs(2) {
+                told = Instant::now();
+                eprintln!("{} of {} connected", self.ready, self.connections.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn open_some(&mut self) -> Result<(), LoadError> {
+        while self.opening < OPENING_MAX && self.next_to_open < self.connections.len() {
+            let index = self.next_to_open;
+            self.next_to_open += 1;
+            if self.connections[index].stage == Stage::Closed {
+                self.open(index).map_err(LoadError::system("connect"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, index: usize) -> io::Result<()> {
+        let socket = Socket::new(
+            Domain::for_address(self.address),
+            Type::STREAM.nonblocking(),
+            None,
+        )?;
+        socket.set_tcp_nodelay(true)?;
+        if let IpAddr::V4(ip) = self.address.ip()
+            && ip.is_loopback()
+        {
+            // The port is chosen at connect, where the whole tuple counts.
+            let on: libc::c_int = 1;
+            // SAFETY: the descriptor is open, the pointer and length are of `on`.
+            unsafe {
+                let option = (&raw const on).cast();
+                libc::setsockopt(
+                    socket.as_raw_fd(),
+                    libc::IPPROTO_IP,
+                    24,
+                    option,
+                    size_of_val(&on) as u32,
+                );
+            }
+            let local = Ipv4Addr::new(127, 0, 0, 2 + (index / PER_ADDRESS) as u8);
+            socket.bind(&SocketAddr::from((local, 0)).into())?;
+        }
+        match socket.connect(&self.address.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(index), both)?;
+        let head = handshake::request(&self.host, &self.path, KEY, &["tidegate.v1.json"]);
+        let connection = &mut self.connections[index];
+        connection.stage = Stage::Opening;
+        connection.unsent = head;
+        connection.partial = Vec::new();
+        connection.socket = Some(stream);
+        self.opening += 1;
+        Ok(())
+    }
+
+    /// Drops every connection at once, without a word.
+    pub(crate) fn drop_all(&mut self) {
+        for connection in &mut self.connections {
+            connection.socket = None;
+            connection.stage = Stage::Closed;
+        }
+        (self.ready, self.opening, self.closed) = (0, 0, 0);
+    }
+
+    /// How many are joined.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready
+    }
+
+    /// Handles what has come; waits at most so long for something.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), LoadError> {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(1));
+        let polled = self.poll.poll(&mut events, Some(wait));
+        if let Err(error) = polled
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            return Err(LoadError::System {
+                what: "poll",
+                why: error,
+            });
+        }
+        for event in &events {
+            let index = event.token().0;
+            if event.is_writable() {
+                self.write(index);
+            }
+            if event.is_readable() {
+                self.read(index)?;
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn write(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        let Some(socket) = &mut connection.socket else {
+            return;
+        };
+        while !connection.unsent.is_empty() {
+            match socket.write(&connection.unsent) {
+                Ok(len) => {
+                    connection.unsent.drain(..len);
+                }
+                Err(_) => return,
+            }
+        }
+        if connection.unsent.capacity() > 4096 {
+            connection.unsent = Vec::new();
+        }
+    }
+
+    fn read(&mut self, index: usize) -> Result<(), LoadError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outcome = self.read_into(index, &mut buffer);
+        self.buffer = buffer;
+        outcome
+    }
+
+    fn read_into(&mut self, index: usize, buffer: &mut [u8]) -> Result<(), LoadError> {
+        loop {
+            let connection = &mut self.connections[index];
+            if connection.role.is_stopped && connection.stage == Stage::Ready {
+                return Ok(());
+            }
+            let Some(socket) = &mut connection.socket else {
+                return Ok(());
+            };
+            let kept = connection.partial.len();
+            buffer[..kept].copy_from_slice(&connection.partial);
+            let len = match socket.read(&mut buffer[kept..]) {
+                Ok(0) => return self.lose(index, "closed a connection"),
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return self.lose(index, &error.to_string()),
+            };
+            let used = self.take(index, &buffer[..kept + len])?;
+            let connection = &mut self.connections[index];
+            connection.partial.clear();
+            connection.partial.extend_from_slice(&buffer[used..kept + len]);
+            if connection.partial.is_empty() {
+                connection.partial = Vec::new();
+            }
+            if kept + len < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn lose(&mut self, index: usize, why: &str) -> Result<(), LoadError> {
+        let connection = &mut self.connections[index];
+        connection.socket = None;
+        match std::mem::replace(&mut connection.stage, Stage::Closed) {
+            Stage::Ready => self.ready -= 1,
+            Stage::Opening | Stage::Joining => {
+                self.opening -= 1;
+                return Err(LoadError::Server(why.to_owned()));
+            }
+            Stage::Closed => {}
+        }
+        self.closed += 1;
+        Ok(())
+    }
+
+    /// Takes all whole frames; returns the bytes used.
+    fn take(&mut self, index: usize, bytes: &[u8]) -> Result<usize, LoadError> {
+        let mut at = 0;
+        if self.connections[index].stage == Stage::Opening {
+            match handshake::parse_response(bytes, KEY).map_err(LoadError::Server)? {
+                None => return Ok(0),
+                Some(len) => at = len,
+            }
+            self.connections[index].stage = Stage::Joining;
+            self.introduce(index)?;
+        }
+        let now_ns = self.base.elapsed().as_nanos() as u64;
+        loop {
+            let header =
+                parse_header(&bytes[at..]).map_err(|error| LoadError::Server(format!("sent {error}")))?;
+            let Some((header, start)) = header else {
+                return Ok(at);
+            };
+            let end = at + start + header.len as usize;
+            if end > bytes.len() {
+                return Ok(at);
+            }
+            let payload = &bytes[at + start..end];
+            at = end;
+            match header.opcode {
+                Opcode::Text if payload.starts_with(b"{\"event\"") => self.on_event(index, payload, now_ns),
+                Opcode::Text => self.on_reply(index, payload, now_ns)?,
+                Opcode::Ping => self.send(index, Opcode::Pong, payload),
+                Opcode::Close => {
+                    let code = payload
+                        .first_chunk()
+                        .map_or(1005, |code| u16::from_be_bytes(*code));
+                    self.lose(index, &format!("closed a connection with {code}"))?;
+                    return Ok(bytes.len());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends connect, and the join behind it.
+    fn introduce(&mut self, index: usize) -> Result<(), LoadError> {
+        let token = match &self.tokens {
+            Tokens::None => String::new(),
+            Tokens::One(token) => token.clone(),
+            Tokens::Made(secret) => make_token(secret, index)?,
+        };
+        let join = match &self.connections[index].role.room {
+            Some(room) => format!(r#"{{"id":2,"join":{{"room":"{room}"}}}}"#),
+            None => String::new(),
+        };
+        let both = format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}{join}"#);
+        self.send(index, Opcode::Text, both.as_bytes());
+        Ok(())
+    }
+
+    fn on_reply(&mut self, index: usize, payload: &[u8], now_ns: u64) -> Result<(), LoadError> {
+        let Some(id) = number_after(payload, b"{\"id\":") else {
+            return Ok(());
+        };
+        let is_ok = payload.windows(5).take(24).any(|five| five == b"\"ok\":");
+        let connection = &mut self.connections[index];
+        let last = if connection.role.room.is_some() { 2 } else { 1 };
+        if id <= 2 && connection.stage == Stage::Joining {
+            if !is_ok {
+                return Err(LoadError::Server(format!(
+                    "said {}",
+                    String::from_utf8_lossy(payload)
+                )));
+            }
+            if id == last {
+                connection.stage = Stage::Ready;
+                connection.last_offset = number_after(payload, b"\"offset\":").unwrap_or(0);
+                self.ready += 1;
+                self.opening -= 1;
+            }
+            return Ok(());
+        }
+        match is_ok {
+            true => self.acknowledged += 1,
+            false => self.rejected += 1,
+        }
+        if let Some(intended) = self.intended.get(id as usize - 2).filter(|_| is_ok) {
+            self.ack_us
+                .saturating_record((now_ns.saturating_sub(*intended) / 1_000).max(1));
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, index: usize, payload: &[u8], now_ns: u64) {
+        let connection = &mut self.connections[index];
+        let received = &mut self.received[connection.role.class];
+        let Some(offset) = number_after(payload, b"\"offset\":") else {
+            return;
+        };
+        connection.delivered += 1;
+        received.delivered += 1;
+        if offset <= connection.last_offset {
+            // Seen before: the same again, or late.
+            received.doubled += 1;
+            return;
+        }
+        received.out_of_order += u64::from(offset != connection.last_offset + 1);
+        connection.last_offset = offset;
+        if let Some(intended) = number_after(payload, b"{\"t\":") {
+            received
+                .latency_us
+                .saturating_record((now_ns.saturating_sub(intended) / 1_000).max(1));
+        }
+    }
+
+    fn send(&mut self, index: usize, opcode: Opcode, payload: &[u8]) {
+        // Unpredictable enough for a mask nobody attacks (xorshift).
+        self.mask ^= self.mask << 13;
+        self.mask ^= self.mask >> 17;
+        self.mask ^= self.mask << 5;
+        let mask = self.mask.to_ne_bytes();
+        client_frame(&mut self.connections[index].unsent, opcode, payload, mask);
+        self.write(index);
+    }
+
+    /// Publishes from a connection, `intended` being nanoseconds since `base`.
+    pub(crate) fn publish(&mut self, index: usize, room: &str, intended: u64, pad: &str) {
+        let id = self.intended.len() + 2;
+        self.intended.push(intended);
+        let publish =
+            format!(r#"{{"id":{id},"publish":{{"room":"{room}","data":{{"t":{intended},"p":"{pad}"}}}}}}"#);
+        self.send(index, Opcode::Text, publish.as_bytes());
+    }
+}
+
+/// The digits right behind `marker`, looked for near the beginning.
+fn number_after(payload: &[u8], marker: &[u8]) -> Option<u64> {
+    let near = &payload[..payload.len().min(256)];
+    let at = near.windows(marker.len()).position(|window| window == marker)? + marker.len();
+    let digits = payload[at..].iter().take_while(|byte| byte.is_ascii_digit());
+    let mut any = false;
+    let number = digits.fold(0u64, |number, digit| {
+        any = true;
+        number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+    });
+    any.then_some(number)
+}
+
+fn make_token(secret: &str, index: usize) -> Result<String, LoadError> {
+    let claims = serde_json::json!({
+        "sub": format!("load-{index}"),
+        "exp": 4_102_444_800u64,
+        "grants": [{"rooms": ["*"], "can": ["join", "publish", "presence", "history"]}],
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key);
+    token.map_err(|error| LoadError::Token(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_and_times_are_found_where_the_server_writes_them() {
+        let event = br#"{"event":{"room":"load:hot","offset":42,"data":{"t":1234567,"p":"x"},"from":"a"}}"#;
+        assert_eq!(number_after(event, b"\"offset\":"), Some(42));
+        assert_eq!(number_after(event, b"{\"t\":"), Some(1_234_567));
+        assert_eq!(number_after(b"{}", b"\"offset\":"), None);
+        assert_eq!(number_after(b"\"offset\":x", b"\"offset\":"), None);
+    }
+}

@@ -1,0 +1,585 @@
+//! The binary codec: `tidegate.v1.bin`. Protobuf frames, each with its length before it.
+//!
+//! The messages are docs/tidegate.proto's; here they become the same values as the JSON
+//! codec's, with the same checks. A payload is copied once per encoding, as it is.
+
+mod proto;
+
+use bytes::Bytes;
+use prost::Message;
+use proto::{
+    ClientFrameCommand as Ask, NoticeKind, PublicationPayload, PublishPayload, ServerFrameBody as Body,
+};
+
+use crate::{
+    code::{Reject, RejectCode},
+    codec::{BadCommand, Malformed},
+    frame::{
+        Command, Connect, Connected, GapReason, History, HistoryPage, Join, Joined, Member, Members,
+        MembersChange, Notice, Ok as Reply, Pong, Presence, Publish, Published, Push, Recovery, Request,
+        ServerFrame,
+    },
+    json,
+    position::{Epoch, Position},
+    publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX, Payload, Publication, Stamps},
+    room::RoomName,
+};
+
+/// As in the JSON codec: longest client name and version, longest token, most joins in one `connect`.
+const NAME_BYTES_MAX: usize = 64;
+const TOKEN_BYTES_MAX: usize = 8 << 10;
+const RESUME_MAX: usize = 1_000;
+/// What a `history` and a `presence` without `limit` ask for.
+const LIMIT_DEFAULT: u32 = 50;
+const MEMBERS_DEFAULT: u32 = 100;
+
+// ---- commands ------------------------------------------------------------------
+
+/// Decodes all commands of one binary message.
+pub fn decode(message: &[u8], sink: &mut dyn FnMut(Result<Request, BadCommand>)) -> Result<(), Malformed> {
+    let mut rest = Bytes::copy_from_slice(message);
+    if rest.is_empty() {
+        return Err(Malformed("an empty message".into()));
+    }
+    while !rest.is_empty() {
+        let frame = proto::ClientFrame::decode_length_delimited(&mut rest);
+        let frame = frame.map_err(|error| Malformed(format!("not a command: {error}")))?;
+        let id = frame.id;
+        if id == 0 {
+            return Err(Malformed("`id` is 0; ids begin at 1".into()));
+        }
+        sink(match command(frame.command) {
+            Ok(command) => Ok(Request { id, command }),
+            Err(detail) => Err(BadCommand {
+                id,
+                reject: Reject::new(RejectCode::Malformed, detail),
+            }),
+        });
+    }
+    Ok(())
+}
+
+fn command(ask: Option<Ask>) -> Result<Command, String> {
+    Ok(match ask.ok_or("no command, or one that is not known")? {
+        Ask::Connect(connect) => Command::Connect(read_connect(connect)?),
+        Ask::Refresh(refresh) => Command::Refresh {
+            token: string("token", &refresh.token, TOKEN_BYTES_MAX)?,
+        },
+        Ask::Join(join) => Command::Join(read_join(join)?),
+        Ask::Leave(leave) => Command::Leave {
+            room: room(&leave.room)?,
+        },
+        Ask::Publish(publish) => Command::Publish(read_publish(publish)?),
+        Ask::History(history) => Command::History(History {
+            room: room(&history.room)?,
+            since: history.since.map(read_position),
+            limit: history.limit.unwrap_or(LIMIT_DEFAULT),
+            reverse: history.reverse,
+        }),
+        Ask::Presence(presence) => Command::Presence(Presence {
+            room: room(&presence.room)?,
+            limit: presence.limit.unwrap_or(MEMBERS_DEFAULT),
+        }),
+        Ask::Ping(ping) => Command::Ping { t0_ms: ping.t0_ms },
+    })
+}
+
+fn read_connect(connect: proto::Connect) -> Result<Connect, String> {
+    if connect.resume.len() > RESUME_MAX {
+        return Err(format!(
+            "`resume` has {} rooms; at most {RESUME_MAX}",
+            connect.resume.len()
+        ));
+    }
+    let resume = connect.resume.into_iter().map(|resume| match resume.id {
+        0 => Err("`resume`: `id` is 0; ids begin at 1".to_owned()),
+        id => Ok((id, read_join(resume.join.ok_or("`resume`: no `join`")?)?)),
+    });
+    Ok(Connect {
+        resume: resume.collect::<Result<_, _>>()?,
+        token: string("token", &connect.token, TOKEN_BYTES_MAX)?,
+        client_name: string("client_name", &connect.client_name, NAME_BYTES_MAX)?,
+        client_version: string("client_version", &connect.client_version, NAME_BYTES_MAX)?,
+    })
+}
+
+fn read_join(join: proto::Join) -> Result<Join, String> {
+    Ok(Join {
+        room: room(&join.room)?,
+        since: join.since.map(read_position),
+        last: join.last,
+        enter: join.enter,
+        members: join.members,
+    })
+}
+
+fn read_publish(publish: proto::Publish) -> Result<Publish, String> {
+    let data = match publish.payload {
+        Some(PublishPayload::Json(bytes)) => json_payload(bytes)?,
+        Some(PublishPayload::Bytes(bytes)) => Payload::Bytes(own(&bytes)),
+        None => return Err("one of `json` and `bytes` must be there".into()),
+    };
+    Ok(Publish {
+        room: room(&publish.room)?,
+        data,
+        msg: bounded("msg", &publish.msg, MSG_ID_BYTES_MAX)?,
+        key: bounded("key", &publish.key, KEY_BYTES_MAX)?,
+        sent_us: publish.sent_us,
+    })
+}
+
+/// JSON goes to JSON connections as it is: it must be JSON.
+fn json_payload(bytes: Bytes) -> Result<Payload, String> {
+    let parsed = serde_json::from_slice::<&serde_json::value::RawValue>(&bytes);
+    let raw = parsed.map_err(|error| format!("`json` is no JSON: {error}"))?;
+    json::check_depth(raw.get().as_bytes())?;
+    Ok(Payload::Json(Bytes::copy_from_slice(raw.get().as_bytes())))
+}
+
+/// Out of the message's buffer, which would otherwise be kept whole.
+fn own(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+fn room(text: &[u8]) -> Result<RoomName, String> {
+    let text = utf8("room", text)?;
+    let shown = || text.chars().take(64).collect::<String>();
+    RoomName::parse(text).map_err(|error| format!("`room` {:?}: {error}", shown()))
+}
+
+fn utf8<'a>(field: &str, text: &'a [u8]) -> Result<&'a str, String> {
+    simdutf8::basic::from_utf8(text).map_err(|_| format!("`{field}` is not UTF-8"))
+}
+
+fn bounded(field: &str, text: &[u8], bytes_max: usize) -> Result<Bytes, String> {
+    utf8(field, text)?;
+    match text.len() <= bytes_max {
+        true => Ok(own(text)),
+        false => Err(format!("`{field}` has {} bytes; at most {bytes_max}", text.len())),
+    }
+}
+
+fn string(field: &str, text: &[u8], bytes_max: usize) -> Result<String, String> {
+    bounded(field, text, bytes_max)?;
+    utf8(field, text).map(str::to_owned)
+}
+
+fn read_position(position: proto::Position) -> Position {
+    Position {
+        epoch: Epoch(position.epoch),
+        offset: position.offset,
+    }
+}
+
+// ---- what the server sends ---------------------------------------------------------
+
+/// Appends an event.
+pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8>) {
+    let event = proto::Event {
+        room: own(room.as_bytes()),
+        publication: Some(write_publication(publication)),
+    };
+    write(0, Body::Event(event), out);
+}
+
+/// Appends a push.
+pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
+    let body = match push {
+        Push::Event { room, publication } => return encode_event(room, publication, out),
+        Push::Members(change) => Body::Members(proto::MembersChange {
+            room: own(change.room.as_bytes()),
+            count: change.count,
+            joined: change.joined.iter().map(write_member).collect(),
+            left: change.left.clone(),
+            sample: change.sample.as_ref().map(|sample| proto::Sample {
+                members: sample.iter().map(write_member).collect(),
+            }),
+        }),
+        Push::Gap {
+            room,
+            position,
+            reason,
+        } => Body::Gap(proto::Gap {
+            room: own(room.as_bytes()),
+            position: Some(write_position(*position)),
+            reason: write_reason(Some(*reason)),
+        }),
+        Push::Notice(notice) => Body::Notice(proto::Notice {
+            kind: Some(match notice {
+                Notice::TokenExpiring { in_ms } => {
+                    NoticeKind::TokenExpiring(proto::TokenExpiring { in_ms: *in_ms })
+                }
+                Notice::Removed { room } => NoticeKind::Removed(proto::Removed {
+                    room: own(room.as_bytes()),
+                }),
+                Notice::Shutdown => NoticeKind::Shutdown(proto::Shutdown {}),
+            }),
+        }),
+    };
+    write(0, body, out);
+}
+
+/// Appends a reply.
+pub fn encode_reply(id: u32, result: &Result<Reply, Reject>, out: &mut Vec<u8>) {
+    let body = match result {
+        Ok(reply) => write_ok(reply),
+        Err(reject) => Body::Reject(proto::Reject {
+            code: reject.code.number().into(),
+            retry_after_ms: reject.retry_after_ms,
+            detail: own(reject.detail.as_bytes()),
+        }),
+    };
+    write(id, body, out);
+}
+
+fn write(id: u32, body: Body, out: &mut Vec<u8>) {
+    let body = Some(body);
+    let frame = proto::ServerFrame { id, body };
+    frame
+        .encode_length_delimited(out)
+        .expect("a Vec takes everything");
+}
+
+fn write_ok(reply: &Reply) -> Body {
+    match reply {
+        Reply::Connected(connected) => Body::Connected(proto::Connected {
+            connection: own(connected.connection.as_bytes()),
+            user: own(connected.user.as_bytes()),
+            expires_in_ms: connected.expires_in_ms,
+            ping_ms: connected.ping_ms,
+            frame_bytes_max: connected.frame_bytes_max,
+            reconnect_ms: connected.reconnect_ms,
+        }),
+        Reply::Refreshed { expires_in_ms } => Body::Refreshed(proto::Refreshed {
+            expires_in_ms: *expires_in_ms,
+        }),
+        Reply::Joined(joined) => {
+            let (recovery, reason) = match joined.recovery {
+                Recovery::None => (proto::Recovery::None, None),
+                Recovery::Replay => (proto::Recovery::Replay, None),
+                Recovery::Gap(reason) => (proto::Recovery::Gap, Some(reason)),
+            };
+            Body::Joined(proto::Joined {
+                room: own(joined.room.as_bytes()),
+                position: Some(proto::Position {
+                    epoch: joined.epoch.0,
+                    offset: joined.offset,
+                }),
+                recovery: recovery.into(),
+                reason: write_reason(reason),
+                replayed: joined.replayed,
+                members: joined.members.as_ref().map(write_members),
+            })
+        }
+        Reply::Left => Body::Left(proto::Left {}),
+        Reply::Published(published) => Body::Published(proto::Published {
+            position: Some(write_position(published.position)),
+            duplicate: published.duplicate,
+        }),
+        Reply::History(page) => Body::History(proto::HistoryPage {
+            room: own(page.room.as_bytes()),
+            head: Some(write_position(page.head)),
+            oldest: page.oldest,
+            publications: page.publications.iter().map(write_publication).collect(),
+            more: page.more,
+            gap: write_reason(page.gap),
+        }),
+        Reply::Presence(members) => Body::Presence(write_members(members)),
+        Reply::Pong(pong) => Body::Pong(proto::Pong {
+            t0_ms: pong.t0_ms,
+            t1_ms: pong.t1_ms,
+            t2_ms: pong.t2_ms,
+        }),
+    }
+}
+
+fn write_publication(publication: &Publication) -> proto::Publication {
+    proto::Publication {
+        offset: publication.offset,
+        payload: Some(match &publication.data {
+            Payload::Json(json) => PublicationPayload::Json(json.clone()),
+            Payload::Bytes(bytes) => PublicationPayload::Bytes(bytes.clone()),
+        }),
+        from: publication.from.clone(),
+        msg: publication.msg.clone(),
+        key: publication.key.clone(),
+        sent_us: publication.stamps.sent_us,
+        received_us: publication.stamps.received_us,
+        ordered_us: publication.stamps.ordered_us,
+    }
+}
+
+fn write_position(position: Position) -> proto::Position {
+    proto::Position {
+        epoch: position.epoch.0,
+        offset: position.offset,
+    }
+}
+
+fn write_member(member: &Member) -> proto::Member {
+    proto::Member {
+        user: member.user.clone(),
+        info: member.info.clone(),
+    }
+}
+
+fn write_members(members: &Members) -> proto::Members {
+    proto::Members {
+        count: members.count,
+        sample: members.sample.iter().map(write_member).collect(),
+    }
+}
+
+fn write_reason(reason: Option<GapReason>) -> i32 {
+    let reason = match reason {
+        None => proto::GapReason::Unspecified,
+        Some(GapReason::Epoch) => proto::GapReason::Epoch,
+        Some(GapReason::Trimmed) => proto::GapReason::Trimmed,
+        Some(GapReason::TooFar) => proto::GapReason::TooFar,
+        Some(GapReason::Continuity) => proto::GapReason::Continuity,
+    };
+    reason.into()
+}
+
+// ---- the client's side ---------------------------------------------------------------
+
+/// Appends a command.
+pub fn encode_request(request: &Request, out: &mut Vec<u8>) {
+    let write_join = |join: &Join| proto::Join {
+        room: own(join.room.as_bytes()),
+        since: join.since.map(write_position),
+        last: join.last,
+        enter: join.enter,
+        members: join.members,
+    };
+    let command = match &request.command {
+        Command::Connect(connect) => Ask::Connect(proto::Connect {
+            token: own(connect.token.as_bytes()),
+            client_name: own(connect.client_name.as_bytes()),
+            client_version: own(connect.client_version.as_bytes()),
+            resume: connect
+                .resume
+                .iter()
+                .map(|(id, join)| proto::Resume {
+                    id: *id,
+                    join: Some(write_join(join)),
+                })
+                .collect(),
+        }),
+        Command::Refresh { token } => Ask::Refresh(proto::Refresh {
+            token: own(token.as_bytes()),
+        }),
+        Command::Join(join) => Ask::Join(write_join(join)),
+        Command::Leave { room } => Ask::Leave(proto::Leave {
+            room: own(room.as_bytes()),
+        }),
+        Command::Publish(publish) => Ask::Publish(proto::Publish {
+            room: own(publish.room.as_bytes()),
+            payload: Some(match &publish.data {
+                Payload::Json(json) => PublishPayload::Json(json.clone()),
+                Payload::Bytes(bytes) => PublishPayload::Bytes(bytes.clone()),
+            }),
+            msg: publish.msg.clone(),
+            key: publish.key.clone(),
+            sent_us: publish.sent_us,
+        }),
+        Command::History(history) => Ask::History(proto::History {
+            room: own(history.room.as_bytes()),
+            since: history.since.map(write_position),
+            limit: Some(history.limit),
+            reverse: history.reverse,
+        }),
+        Command::Presence(presence) => Ask::Presence(proto::Presence {
+            room: own(presence.room.as_bytes()),
+            limit: Some(presence.limit),
+        }),
+        Command::Ping { t0_ms } => Ask::Ping(proto::Ping { t0_ms: *t0_ms }),
+    };
+    let frame = proto::ClientFrame {
+        id: request.id,
+        command: Some(command),
+    };
+    frame
+        .encode_length_delimited(out)
+        .expect("a Vec takes everything");
+}
+
+/// Decodes all frames of one binary message from a server. Unknown bodies are skipped.
+pub fn decode_server(message: &[u8], sink: &mut dyn FnMut(ServerFrame)) -> Result<(), Malformed> {
+    let mut rest = Bytes::copy_from_slice(message);
+    while !rest.is_empty() {
+        let frame = proto::ServerFrame::decode_length_delimited(&mut rest);
+        let frame = frame.map_err(|error| Malformed(error.to_string()))?;
+        let id = frame.id;
+        let Some(body) = frame.body else {
+            continue;
+        };
+        if let Some(frame) = read_body(id, body).map_err(Malformed)? {
+            sink(frame);
+        }
+    }
+    Ok(())
+}
+
+fn read_body(id: u32, body: Body) -> Result<Option<ServerFrame>, String> {
+    let reply = match body {
+        Body::Event(event) => {
+            let publication = event.publication.ok_or("an event without a publication")?;
+            return Ok(Some(ServerFrame::Push(Push::Event {
+                room: room(&event.room)?,
+                publication: read_publication(publication)?,
+            })));
+        }
+        Body::Members(change) => {
+            return Ok(Some(ServerFrame::Push(Push::Members(MembersChange {
+                room: room(&change.room)?,
+                count: change.count,
+                joined: change.joined.into_iter().map(read_member).collect(),
+                left: change.left.iter().map(|user| own(user)).collect(),
+                sample: change
+                    .sample
+                    .map(|sample| sample.members.into_iter().map(read_member).collect()),
+            }))));
+        }
+        Body::Gap(gap) => {
+            return Ok(Some(ServerFrame::Push(Push::Gap {
+                room: room(&gap.room)?,
+                position: here(gap.position)?,
+                reason: read_reason(gap.reason)?.ok_or("a gap without a reason")?,
+            })));
+        }
+        Body::Notice(notice) => {
+            let notice = match notice.kind {
+                Some(NoticeKind::TokenExpiring(expiring)) => Notice::TokenExpiring {
+                    in_ms: expiring.in_ms,
+                },
+                Some(NoticeKind::Removed(removed)) => Notice::Removed {
+                    room: room(&removed.room)?,
+                },
+                Some(NoticeKind::Shutdown(proto::Shutdown {})) => Notice::Shutdown,
+                None => return Ok(None),
+            };
+            return Ok(Some(ServerFrame::Push(Push::Notice(notice))));
+        }
+        Body::Reject(reject) => {
+            let code = u16::try_from(reject.code).ok().and_then(RejectCode::from_number);
+            return Ok(Some(ServerFrame::Reply {
+                id,
+                result: Err(Reject {
+                    code: code.ok_or_else(|| format!("unknown reject code {}", reject.code))?,
+                    retry_after_ms: reject.retry_after_ms,
+                    detail: utf8("detail", &reject.detail)?.to_owned(),
+                }),
+            }));
+        }
+        Body::Connected(connected) => Reply::Connected(Connected {
+            connection: utf8("connection", &connected.connection)?.to_owned(),
+            user: utf8("user", &connected.user)?.to_owned(),
+            expires_in_ms: connected.expires_in_ms,
+            ping_ms: connected.ping_ms,
+            frame_bytes_max: connected.frame_bytes_max,
+            reconnect_ms: connected.reconnect_ms,
+        }),
+        Body::Refreshed(refreshed) => Reply::Refreshed {
+            expires_in_ms: refreshed.expires_in_ms,
+        },
+        Body::Joined(joined) => read_joined(joined)?,
+        Body::Left(proto::Left {}) => Reply::Left,
+        Body::Published(published) => Reply::Published(Published {
+            position: here(published.position)?,
+            duplicate: published.duplicate,
+        }),
+        Body::History(page) => Reply::History(HistoryPage {
+            room: room(&page.room)?,
+            head: here(page.head)?,
+            oldest: page.oldest,
+            publications: page
+                .publications
+                .into_iter()
+                .map(read_publication)
+                .collect::<Result<_, _>>()?,
+            more: page.more,
+            gap: read_reason(page.gap)?,
+        }),
+        Body::Presence(members) => Reply::Presence(read_members(members)),
+        Body::Pong(pong) => Reply::Pong(Pong {
+            t0_ms: pong.t0_ms,
+            t1_ms: pong.t1_ms,
+            t2_ms: pong.t2_ms,
+        }),
+    };
+    Ok(Some(ServerFrame::Reply {
+        id,
+        result: Ok(reply),
+    }))
+}
+
+fn read_joined(joined: proto::Joined) -> Result<Reply, String> {
+    let position = here(joined.position)?;
+    let recovery = match proto::Recovery::try_from(joined.recovery) {
+        Ok(proto::Recovery::None) => Recovery::None,
+        Ok(proto::Recovery::Replay) => Recovery::Replay,
+        Ok(proto::Recovery::Gap) => {
+            Recovery::Gap(read_reason(joined.reason)?.ok_or("a gap without a reason")?)
+        }
+        Err(_) => return Err(format!("unknown recovery {}", joined.recovery)),
+    };
+    Ok(Reply::Joined(Joined {
+        room: room(&joined.room)?,
+        epoch: position.epoch,
+        offset: position.offset,
+        recovery,
+        replayed: joined.replayed,
+        members: joined.members.map(read_members),
+    }))
+}
+
+fn here(position: Option<proto::Position>) -> Result<Position, String> {
+    position
+        .map(read_position)
+        .ok_or_else(|| "no position".to_owned())
+}
+
+fn read_publication(publication: proto::Publication) -> Result<Publication, String> {
+    Ok(Publication {
+        offset: publication.offset,
+        data: match publication.payload {
+            Some(PublicationPayload::Json(json)) => json_payload(json)?,
+            Some(PublicationPayload::Bytes(bytes)) => Payload::Bytes(own(&bytes)),
+            None => return Err("a publication without a payload".to_owned()),
+        },
+        from: own(&publication.from),
+        msg: own(&publication.msg),
+        key: own(&publication.key),
+        stamps: Stamps {
+            sent_us: publication.sent_us,
+            received_us: publication.received_us,
+            ordered_us: publication.ordered_us,
+        },
+    })
+}
+
+fn read_member(member: proto::Member) -> Member {
+    Member {
+        user: own(&member.user),
+        info: own(&member.info),
+    }
+}
+
+fn read_members(members: proto::Members) -> Members {
+    Members {
+        count: members.count,
+        sample: members.sample.into_iter().map(read_member).collect(),
+    }
+}
+
+fn read_reason(reason: i32) -> Result<Option<GapReason>, String> {
+    match proto::GapReason::try_from(reason) {
+        Ok(proto::GapReason::Unspecified) => Ok(None),
+        Ok(proto::GapReason::Epoch) => Ok(Some(GapReason::Epoch)),
+        Ok(proto::GapReason::Trimmed) => Ok(Some(GapReason::Trimmed)),
+        Ok(proto::GapReason::TooFar) => Ok(Some(GapReason::TooFar)),
+        Ok(proto::GapReason::Continuity) => Ok(Some(GapReason::Continuity)),
+        Err(_) => Err(format!("unknown reason {reason}")),
+    }
+}
