@@ -196,8 +196,6 @@ fn words(error: &ServeError, config: &Config) -> String {
         ServeError::System { .. } => "look at the limits of this user and this machine (`ulimit -a`)".to_owned(),
         // These say it themselves.
         ServeError::Promise { .. } | ServeError::Stuck => String::new(),
-        #[expect(unreachable_patterns, reason = "errors of parts that are being added have no words of their own yet")]
-        _ => String::new(),
     };
     match way_out.is_empty() {
         true => error.to_string(),
