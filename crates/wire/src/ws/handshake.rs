@@ -15,6 +15,7 @@ const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What the bytes of a head hold so far.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one call, and a box would cost more")]
 pub enum Parsed<'a> {
     /// Its end has not come.
     Partial,
