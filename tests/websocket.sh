@@ -14,5 +14,5 @@ trap 'kill "$echo_pid" 2>/dev/null || true' EXIT
 read -r address <&"${ECHO[0]}"
 
 .venv/bin/kosoku "$address" -x '12.*' -x '13.*' -o "$out/core" >"$out/core.log" 2>&1 || { tail -n 40 "$out/core.log"; exit 1; }
-.venv/bin/kosoku "$address" -i '12.*' -i '13.*' -p 4 -o "$out/deflate" >"$out/deflate.log" 2>&1 || { tail -n 40 "$out/deflate.log"; exit 1; }
+.venv/bin/kosoku "$address" -i '12.*' -i '13.*' -p 2 -o "$out/deflate" >"$out/deflate.log" 2>&1 || { tail -n 40 "$out/deflate.log"; exit 1; }
 python3 tests/websocket_verdict.py "$out/core/index.json" 301 "$out/deflate/index.json" 216
