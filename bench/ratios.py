@@ -88,8 +88,9 @@ def main():
     parser.add_argument("--server-cores", default="0")
     parser.add_argument("--load-core", default=str(os.cpu_count() - 1))
     parser.add_argument("--alone", action="store_true", help="Tidegate only, without a floor")
-    parser.add_argument("words", nargs="*")
-    arguments = parser.parse_args()
+    own, _, words = " ".join(sys.argv[1:]).partition(" -- ")
+    arguments = parser.parse_args(own.split())
+    arguments.words = words.split()
     kinds = ["tidegate"] if arguments.alone else [arguments.floor, "tidegate"]
     rounds = {kind: [] for kind in kinds}
     for number in range(arguments.rounds):

@@ -224,7 +224,7 @@ impl Shard {
             room.walk = 0;
             room.walk_end = room.feed.end();
             room.feed.start_walk();
-            self.ready.push_back(room_id);
+            self.fresh.push_back(room_id);
         }
     }
 

@@ -127,8 +127,10 @@ pub struct Shard {
     pub(crate) requests: VecDeque<Request>,
     /// Tokens to verify.
     pub(crate) verify: VecDeque<(ConnId, String)>,
-    /// Rooms with something to fan out, in the order of their turns.
-    pub(crate) ready: VecDeque<RoomId>,
+    /// Rooms whose walk has not begun: they go before the next slice of a long one.
+    pub(crate) fresh: VecDeque<RoomId>,
+    /// Rooms whose walk is under way, in the order of their turns.
+    ready: VecDeque<RoomId>,
     dirty: Vec<u32>,
     closing: Vec<ConnId>,
     timers: BinaryHeap<Reverse<(Moment, Timer)>>,
@@ -167,6 +169,7 @@ impl Shard {
             counters: Counters::default(),
             requests: VecDeque::new(),
             verify: VecDeque::new(),
+            fresh: VecDeque::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
@@ -325,7 +328,13 @@ impl Shard {
     pub fn fan_out(&mut self, visits: usize, now: Moment) -> usize {
         let mut done = 0;
         while done < visits {
-            let Some(room_id) = self.ready.pop_front() else {
+            // A quarter is kept for walks under way, so that many small rooms cannot starve a large one.
+            let has_share = done < visits - visits / 4;
+            let next = match has_share {
+                true => self.fresh.pop_front().or_else(|| self.ready.pop_front()),
+                false => self.ready.pop_front().or_else(|| self.fresh.pop_front()),
+            };
+            let Some(room_id) = next else {
                 break;
             };
             let room = &mut self.rooms[room_id.0 as usize];
@@ -357,7 +366,7 @@ impl Shard {
 
     /// Whether some subscriber still waits for `fan_out`.
     pub fn has_fan_out(&self) -> bool {
-        !self.ready.is_empty()
+        !self.fresh.is_empty() || !self.ready.is_empty()
     }
 
     /// Next connection whose outbox got something since it was last named here.
@@ -696,6 +705,7 @@ impl Shard {
         if std::mem::take(&mut room.is_ready) {
             self.pending_bytes -= room.feed.finish_walk(room.feed.end());
             room.walk = 0;
+            self.fresh.retain(|fresh| *fresh != room_id);
             self.ready.retain(|ready| *ready != room_id);
         }
     }
