@@ -20,7 +20,12 @@ pub mod rooms;
 mod runner;
 pub mod store;
 
-use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use tidegate_core::{Policy, WallClock, request::Features};
 
@@ -132,8 +137,14 @@ impl Engine {
         let mut outlets = Vec::new();
         for (index, wake) in wakers.into_iter().enumerate() {
             let (events, receiver) = crossbeam_channel::bounded(EVENTS_MAX);
-            ports.push(Port::new(index as u8, requests.clone(), receiver));
-            outlets.push(runner::Outlet::new(events, wake));
+            let is_gone = Arc::new(AtomicBool::new(false));
+            ports.push(Port::new(
+                index as u8,
+                requests.clone(),
+                receiver,
+                is_gone.clone(),
+            ));
+            outlets.push(runner::Outlet::new(events, wake, is_gone));
         }
         drop(requests);
         let run = runner::Parts {

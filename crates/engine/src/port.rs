@@ -1,5 +1,10 @@
 //! One user of the engine: a shard, or the HTTP API.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tidegate_core::request::{Event, Request};
 
@@ -8,22 +13,31 @@ pub struct Port {
     index: u8,
     requests: Sender<(u8, Request)>,
     events: Receiver<Event>,
+    is_gone: Arc<AtomicBool>,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Port {
-    pub(crate) fn new(index: u8, requests: Sender<(u8, Request)>, events: Receiver<Event>) -> Self {
+    pub(crate) fn new(
+        index: u8,
+        requests: Sender<(u8, Request)>,
+        events: Receiver<Event>,
+        is_gone: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             index,
             requests,
             events,
+            is_gone,
         }
     }
 
     /// Hands a request over; gives it back when the way is full, or the engine has ended.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the error is the request itself, to be kept"
-    )]
     pub fn try_submit(&mut self, request: Request) -> Result<(), Request> {
         match self.requests.try_send((self.index, request)) {
             Ok(()) => Ok(()),

@@ -47,6 +47,25 @@ impl Ports {
     }
 }
 
+/// What retention must know of a kept publication.
+#[derive(Debug, Clone, Copy)]
+pub struct Aging {
+    offset: Offset,
+    weight: u32,
+    at_us: u64,
+}
+
+impl Aging {
+    /// Of a publication.
+    pub fn of(publication: &Publication) -> Self {
+        Self {
+            offset: publication.offset,
+            weight: publication.weight() as u32,
+            at_us: publication.stamps.ordered_us,
+        }
+    }
+}
+
 /// What is known of a room that was read from the store.
 pub struct Loaded {
     /// Where it stands.
@@ -54,7 +73,9 @@ pub struct Loaded {
     /// The newest publications, without a hole up to the head.
     pub recent: VecDeque<Publication>,
     recent_bytes: usize,
-    messages: HashMap<Bytes, Offset, RandomState>,
+    /// The oldest that are kept, as far as they were looked at: so that retention reads each only once.
+    pub oldest: VecDeque<Aging>,
+    messages: HashMap<Bytes, (Offset, u64), RandomState>,
     order: VecDeque<(u64, Bytes)>,
 }
 
@@ -83,6 +104,7 @@ impl Loaded {
             header,
             recent: VecDeque::new(),
             recent_bytes: 0,
+            oldest: VecDeque::new(),
             messages: HashMap::default(),
             order: VecDeque::new(),
         };
@@ -94,12 +116,42 @@ impl Loaded {
 
     fn keep_message(&mut self, message: Remembered) {
         self.order.push_back((message.at_us, message.key.clone()));
-        self.messages.insert(message.key, message.offset);
+        self.messages.insert(message.key, (message.offset, message.at_us));
     }
 
-    /// The offset a message id became, if it is remembered.
-    pub fn known(&self, key: &Bytes) -> Option<Offset> {
-        self.messages.get(key).copied()
+    /// The offset a message id became, if it is remembered and not too old.
+    pub fn known(&self, key: &Bytes, policy: &Policy, now_us: u64) -> Option<Offset> {
+        let (offset, at_us) = *self.messages.get(key)?;
+        let age_us = policy.dedup_age.as_micros() as u64;
+        (at_us + age_us >= now_us).then_some(offset)
+    }
+
+    /// Takes what was read of the oldest publications; returns whether there are any.
+    pub fn learn_oldest(&mut self, oldest: impl Iterator<Item = Aging>) -> bool {
+        self.oldest.extend(oldest);
+        let Some(front) = self.oldest.front() else {
+            return false;
+        };
+        self.header.oldest = front.offset;
+        self.header.oldest_us = front.at_us;
+        true
+    }
+
+    /// Lets the oldest publication go: from the header; the store removes it later.
+    pub fn drop_oldest(&mut self) {
+        let header = &mut self.header;
+        let Some(gone) = self.oldest.pop_front() else {
+            // Nothing is there any more, whatever the header says.
+            (header.oldest, header.oldest_us, header.bytes) = (header.head.offset + 1, 0, 0);
+            return;
+        };
+        header.bytes = header.bytes.saturating_sub(gone.weight.into());
+        header.oldest = self.oldest.front().map_or(gone.offset + 1, |next| next.offset);
+        // Unknown for a moment where the queue ends: then at least as old as the one that went.
+        header.oldest_us = self.oldest.front().map_or(gone.at_us, |next| next.at_us);
+        if header.count() == 0 {
+            (header.oldest_us, header.bytes) = (0, 0);
+        }
     }
 
     /// Orders a publication and stages it.
@@ -169,9 +221,16 @@ impl Loaded {
             if !is_over && !is_old {
                 break;
             }
-            let (_, key) = self.order.pop_front().expect("it has a front, or too many");
-            self.messages.remove(&key);
-            store.forget(&self.header, &key);
+            let (at_us, key) = self.order.pop_front().expect("it has a front, or too many");
+            // It may have been used again since: then it is remembered from then.
+            if self
+                .messages
+                .get(&key)
+                .is_some_and(|(_, used_us)| *used_us == at_us)
+            {
+                self.messages.remove(&key);
+                store.forget(&self.header, &key);
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use tidegate_wire::{
 };
 
 use crate::{
-    room::{Loaded, Ports, Room, message_key},
+    room::{Aging, Loaded, Ports, Room, message_key},
     store::{Header, Range, Store, StoreError},
 };
 
@@ -215,7 +215,9 @@ impl Rooms {
             false => &mut group.events,
         };
         let message = (!new.msg.is_empty()).then(|| message_key(&new.from, &new.msg));
-        let known = message.as_ref().and_then(|key| loaded.known(key));
+        let known = message
+            .as_ref()
+            .and_then(|key| loaded.known(key, &policy, now_us));
         let epoch = loaded.header.head.epoch;
         if let Some(offset) = known {
             group.duplicates += 1;
@@ -448,11 +450,11 @@ impl Rooms {
     }
 
     /// The answer while the store does not work.
-    pub fn refuse(request: Request, error: &StoreError) -> Option<Event> {
+    pub fn refuse(request: &Request, error: &StoreError) -> Option<Event> {
         let receipt = match request {
-            Request::Publish { ticket, .. } => Receipt::Publish(ticket),
-            Request::Attach { room, nonce } => Receipt::Attach(room, nonce),
-            Request::History { ticket, .. } => Receipt::History(ticket),
+            Request::Publish { ticket, .. } => Receipt::Publish(*ticket),
+            Request::Attach { room, nonce } => Receipt::Attach(room.clone(), *nonce),
+            Request::History { ticket, .. } => Receipt::History(*ticket),
             Request::Detach { .. }
             | Request::Presence { .. }
             | Request::Enter { .. }
@@ -484,8 +486,10 @@ impl Rooms {
             let Some(loaded) = &mut room.loaded else {
                 continue;
             };
-            if trim_some(&room.name, &room.policy, loaded, now_us, store)? {
-                self.to_trim.push(index);
+            match trim_some(&room.name, &room.policy, loaded, now_us, store) {
+                Ok(true) => self.to_trim.push(index),
+                Ok(false) => {}
+                Err(error) => skip_damaged(&room.name, error)?,
             }
         }
         Ok(())
@@ -545,10 +549,18 @@ impl Rooms {
                 header.count() > 0 && header.oldest_us + (policy.history.age.as_micros() as u64) < now_us;
             let is_forgotten = header.count() == 0 && header.touched_us + age < now_us;
             if is_aged && let Some(index) = self.room(&name, now) {
-                load(&mut self.rooms[index], store, &mut self.memory_bytes)?;
-                self.to_trim.push(index);
+                match load(&mut self.rooms[index], store, &mut self.memory_bytes) {
+                    Ok(_) => self.to_trim.push(index),
+                    Err(error) => skip_damaged(&name, error)?,
+                }
             } else if is_forgotten {
-                let (header, remembered) = store.load(&name, &policy)?;
+                let (header, remembered) = match store.load(&name, &policy) {
+                    Ok(loaded) => loaded,
+                    Err(error) => {
+                        skip_damaged(&name, error)?;
+                        continue;
+                    }
+                };
                 for message in &remembered {
                     store.forget(&header, &message.key);
                 }
@@ -579,6 +591,17 @@ impl Rooms {
     }
 }
 
+/// One room's trouble is its own; any other is the store's.
+fn skip_damaged(room: &RoomName, error: StoreError) -> Result<(), StoreError> {
+    match error {
+        StoreError::Damaged { .. } | StoreError::Read(_) => {
+            tracing::warn!(%error, room = room.as_str(), "a room cannot be read; it is left as it is");
+            Ok(())
+        }
+        other => Err(other),
+    }
+}
+
 fn load<'a>(
     room: &'a mut Room,
     store: &mut Store,
@@ -602,33 +625,27 @@ fn trim_some(
     store: &mut Store,
 ) -> Result<bool, StoreError> {
     let from = loaded.header.oldest;
-    let range = Range {
-        from,
-        to: loaded.header.head.offset,
-        limit: TRIM_MAX,
-        bytes_max: usize::MAX,
-        reverse: false,
-    };
-    let oldest = store.read(&loaded.header, range)?;
-    let mut gone = 0;
-    for publication in &oldest {
-        loaded.header.oldest = publication.offset;
-        loaded.header.oldest_us = publication.stamps.ordered_us;
-        if !loaded.is_over(policy, now_us) {
-            break;
+    let mut removed = 0;
+    while loaded.is_over(policy, now_us) && removed < TRIM_MAX {
+        if loaded.oldest.is_empty() {
+            let range = Range {
+                from: loaded.header.oldest,
+                to: loaded.header.head.offset,
+                limit: TRIM_MAX,
+                bytes_max: usize::MAX,
+                reverse: false,
+            };
+            let oldest = store.read(&loaded.header, range)?;
+            if loaded.learn_oldest(oldest.iter().map(Aging::of)) {
+                // What the header said of its age was a guess: look again.
+                continue;
+            }
         }
-        loaded.header.bytes = loaded.header.bytes.saturating_sub(publication.weight() as u64);
-        gone += 1;
-    }
-    if gone == oldest.len() {
-        // All that was read goes; what comes next is seen next time.
-        loaded.header.oldest = oldest.last().map_or(loaded.header.head.offset, |p| p.offset) + 1;
-    }
-    if loaded.header.count() == 0 {
-        (loaded.header.oldest_us, loaded.header.bytes) = (0, 0);
+        loaded.drop_oldest();
+        removed += 1;
     }
     store.trim(name, &loaded.header, from);
-    Ok(gone == TRIM_MAX)
+    Ok(loaded.is_over(policy, now_us))
 }
 
 /// What a query reads, and why it cannot begin where it asks.

@@ -1,7 +1,10 @@
 //! The engine's thread: takes groups, commits and syncs them, tells the ports.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,22 +34,27 @@ pub(crate) struct Outlet {
     events: Sender<Event>,
     wake: Waker,
     has_news: bool,
-    is_gone: bool,
+    /// Set by the port's end; nothing is sent there any more.
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Outlet {
-    pub(crate) fn new(events: Sender<Event>, wake: Waker) -> Self {
+    pub(crate) fn new(events: Sender<Event>, wake: Waker, is_gone: Arc<AtomicBool>) -> Self {
         Self {
             events,
             wake,
             has_news: false,
-            is_gone: false,
+            is_gone,
         }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
     }
 
     /// Waits while the port is full: a port never waits for the engine, so it will take.
     fn send(&mut self, mut event: Event) {
-        if self.is_gone {
+        if self.is_gone() {
             return;
         }
         self.has_news = true;
@@ -58,7 +66,7 @@ impl Outlet {
                     event = again;
                 }
                 Err(SendTimeoutError::Disconnected(_)) => {
-                    self.is_gone = true;
+                    self.is_gone.store(true, Ordering::Relaxed);
                     return;
                 }
             }
@@ -141,10 +149,11 @@ impl Runner {
         let incoming = self.parts.incoming.clone();
         let requests = first.into_iter().chain(incoming.try_iter()).take(GROUP_MAX);
         for (port, request) in requests {
-            if let Some(error) = &self.failed {
-                if let Some(event) = Rooms::refuse(request, error) {
-                    self.parts.outlets[port as usize].send(event);
-                }
+            // Members need no store: they come and go while it fails.
+            if let Some(error) = &self.failed
+                && let Some(event) = Rooms::refuse(&request, error)
+            {
+                self.parts.outlets[port as usize].send(event);
                 continue;
             }
             let store = &mut self.parts.store;
@@ -262,7 +271,7 @@ impl Runner {
     /// Wakes the ports that have news: once per group, not once per event.
     fn ring(&mut self) {
         for outlet in &mut self.parts.outlets {
-            if std::mem::take(&mut outlet.has_news) && !outlet.is_gone {
+            if std::mem::take(&mut outlet.has_news) && !outlet.is_gone() {
                 (outlet.wake)();
             }
         }
@@ -270,7 +279,7 @@ impl Runner {
 
     fn forget_gone_ports(&mut self) {
         for port in 0..self.gone.len() {
-            if self.parts.outlets[port].is_gone && !self.gone[port] {
+            if self.parts.outlets[port].is_gone() && !self.gone[port] {
                 self.gone[port] = true;
                 let now = self.now();
                 let mut group = Group::default();
