@@ -74,17 +74,28 @@ export class Chart {
       pen.fillText(price.toFixed(price < 100 ? 1 : 0), width - 44, y(price) + 4);
     }
     // The series goes round: a jump back to its beginning is no move of the price.
-    pen.beginPath();
+    const line = new Path2D();
+    const area = new Path2D();
+    const last = ticks.length - 1;
+    let start = 0;
+    const isJump = (n: number) => new Date(ticks[n]?.date ?? "") < new Date(ticks[n - 1]?.date ?? "");
     prices.forEach((price, n) => {
-      const isJump = n > 0 && new Date(ticks[n]?.date ?? "") < new Date(ticks[n - 1]?.date ?? "");
-      if (n === 0 || isJump) pen.moveTo(x(n), y(price));
-      else pen.lineTo(x(n), y(price));
+      if (n > 0 && isJump(n)) start = n;
+      const step = n === start ? "moveTo" : "lineTo";
+      line[step](x(n), y(price));
+      if (n === start) area.moveTo(x(n), y(low));
+      area.lineTo(x(n), y(price));
+      if (n === last || isJump(n + 1)) area.lineTo(x(n), y(low));
     });
+    const tide = pen.createLinearGradient(0, y(high), 0, y(low));
+    tide.addColorStop(0, color("--tide-soft"));
+    tide.addColorStop(1, color("--tide-clear"));
+    pen.fillStyle = tide;
+    pen.fill(area);
     pen.strokeStyle = color("--tide");
     pen.lineWidth = 2;
     pen.lineJoin = "round";
-    pen.stroke();
-    const last = ticks.length - 1;
+    pen.stroke(line);
     pen.beginPath();
     pen.arc(x(last), y(prices[last] ?? low), 4, 0, 2 * Math.PI);
     pen.fillStyle = color("--tide");

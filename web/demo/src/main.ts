@@ -164,16 +164,26 @@ setInterval(() => {
 
 // ---- prices --------------------------------------------------------------------
 
-const chart = new Chart(element<HTMLCanvasElement>("chart"), "AAPL");
+// Each series goes round in its own time, so the month shown is that of the share shown.
+const months = new Map<string, string>();
+let shownSymbol = "AAPL";
+const chart = new Chart(element<HTMLCanvasElement>("chart"), shownSymbol);
+
+function showMonth(): void {
+  element("month").textContent = months.get(shownSymbol) ?? "";
+  element("chart").setAttribute("aria-label", `Price of ${shownSymbol}, month by month, replayed live`);
+}
 
 for (const symbol of SYMBOLS) {
   const button = document.createElement("button");
   const price = document.createElement("span");
   button.append(symbol, price);
-  button.setAttribute("aria-pressed", String(symbol === "AAPL"));
+  button.setAttribute("aria-pressed", String(symbol === shownSymbol));
   button.addEventListener("click", () => {
     for (const other of element("symbols").children) other.setAttribute("aria-pressed", String(other === button));
+    shownSymbol = symbol;
     chart.show(symbol);
+    showMonth();
   });
   element("symbols").append(button);
   watch(client.join(`px:${symbol}`, { last: 120 }), symbol, price);
@@ -185,7 +195,8 @@ function watch(room: Room, symbol: string, label: HTMLElement): void {
     if (typeof date !== "string" || typeof price !== "number") return;
     chart.add(symbol, { date, price });
     label.textContent = price.toFixed(2);
-    element("month").textContent = date.replace(" 1 ", " ");
+    months.set(symbol, date.replace(" 1 ", " "));
+    if (symbol === shownSymbol) showMonth();
   });
 }
 
