@@ -1,6 +1,7 @@
 // The client: a session with a WebSocket, the machine's timers, and promises.
 
 import type { Clock } from "./clock.js";
+import { CODECS, type Message } from "./codec.js";
 import { Emitter } from "./emitter.js";
 import type {
   Connected,
@@ -26,7 +27,8 @@ import {
   type State,
 } from "./session.js";
 
-const SUBPROTOCOL = "tidegate.v1.json";
+/** The longest that setTimeout can wait, milliseconds. */
+const TIMER_MAX = 2 ** 31 - 1;
 const VERSION = "0.1.0";
 
 /** The part of a WebSocket that is used. Browsers have it; in Node 20 pass `ws`. */
@@ -35,8 +37,9 @@ export interface WebSocketLike {
   onmessage: ((event: { data: unknown } & never) => void) | null;
   onclose: ((event: { code: number } & never) => void) | null;
   onerror: ((event: never) => void) | null;
-  send(text: string): void;
+  send(message: Message): void;
   close(code?: number): void;
+  binaryType: string;
 }
 
 /** How to make a client. */
@@ -45,6 +48,8 @@ export interface ClientOptions {
   url: string;
   /** Gives a token whenever one is needed: at the start, and before the last one expires. */
   token?: string | (() => string | Promise<string>);
+  /** How frames travel: `json` (the default) can be read in the browser's tools, `binary` is smaller, above all for bytes. */
+  codec?: keyof typeof CODECS;
   /** A WebSocket constructor, where there is no global one. */
   WebSocket?: new (
     url: string,
@@ -157,19 +162,27 @@ export class Room extends Emitter<RoomEvents> {
 export class Client extends Emitter<ClientEvents> {
   readonly #session: Session;
   readonly #options: ClientOptions;
+  readonly #codec: (typeof CODECS)[keyof typeof CODECS];
+  readonly #open: () => void;
   #socket: WebSocketLike | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #connected: Connected | undefined;
 
   constructor(options: ClientOptions) {
     super();
+    const { protocol } = new URL(options.url);
+    if (protocol !== "ws:" && protocol !== "wss:") throw new TypeError(`url ${options.url} must begin with ws: or wss:`);
+    const Constructor = options.WebSocket ?? globalThis.WebSocket;
+    if (!Constructor) throw new TypeError("there is no WebSocket here: pass one as `WebSocket`, such as npm's `ws`");
     this.#options = options;
+    this.#codec = CODECS[options.codec ?? "json"];
+    this.#open = () => this.#openWith(Constructor);
     const host = {
-      now: () => Date.now(),
+      now: () => this.now(),
       random: () => Math.random(),
-      fetchToken: () => this.#fetchToken(),
+      fetchToken: (ticket: number) => this.#fetchToken(ticket),
       open: () => this.#open(),
-      send: (text: string) => this.#socket?.send(text),
+      send: (message: Message) => this.#socket?.send(message),
       close: () => this.#drop(),
       wakeAt: (time: number | undefined) => this.#wakeAt(time),
     };
@@ -181,7 +194,7 @@ export class Client extends Emitter<ClientEvents> {
       },
     };
     const limits = { ...LIMITS, ...options.limits };
-    this.#session = new Session(host, listener, { name: "tidegate-js", version: VERSION }, limits);
+    this.#session = new Session(host, listener, this.#codec, { name: "tidegate-js", version: VERSION }, limits);
   }
 
   /** Connects. Resolves with the first connection; from then on the client mends it by itself. */
@@ -224,7 +237,12 @@ export class Client extends Emitter<ClientEvents> {
     return this.#connected?.user;
   }
 
-  /** The server's clock, as far as it can be known. */
+  /** This client's clock: milliseconds since the Unix epoch, that never go back when the machine's clock is set. */
+  now(): number {
+    return performance.timeOrigin + performance.now();
+  }
+
+  /** The server's clock, as far as it can be known: `client.now() + client.clock.offset`. */
   get clock(): Clock {
     return this.#session.clock;
   }
@@ -235,24 +253,23 @@ export class Client extends Emitter<ClientEvents> {
     this.#listenToBrowser(false);
   }
 
-  #fetchToken(): void {
+  #fetchToken(ticket: number): void {
     const { token } = this.#options;
     const fetched = typeof token === "function" ? Promise.resolve().then(token) : Promise.resolve(token ?? "");
     fetched.then(
-      (value) => this.#session.tokenFetched(value),
-      (error: unknown) => this.#session.tokenFailed(String(error)),
+      (value) => this.#session.tokenFetched(ticket, value),
+      (error: unknown) => this.#session.tokenFailed(ticket, String(error)),
     );
   }
 
-  #open(): void {
-    const Constructor = this.#options.WebSocket ?? globalThis.WebSocket;
-    if (!Constructor) throw new Error("there is no WebSocket here: pass one as `WebSocket`, such as npm's `ws`");
-    const socket = new Constructor(this.#options.url, SUBPROTOCOL) as WebSocketLike;
+  #openWith(Constructor: new (url: string, protocols: string) => unknown): void {
+    const socket = new Constructor(this.#options.url, this.#codec.subprotocol) as WebSocketLike;
+    socket.binaryType = "arraybuffer";
     this.#socket = socket;
     // An old socket's late words are nobody's.
     const isCurrent = () => this.#socket === socket;
     socket.onopen = () => isCurrent() && this.#session.opened();
-    socket.onmessage = ({ data }) => isCurrent() && this.#session.received(String(data));
+    socket.onmessage = ({ data }) => isCurrent() && this.#session.received(data);
     socket.onclose = ({ code }) => {
       if (!isCurrent()) return;
       this.#socket = undefined;
@@ -269,7 +286,9 @@ export class Client extends Emitter<ClientEvents> {
 
   #wakeAt(time: number | undefined): void {
     clearTimeout(this.#timer);
-    this.#timer = time === undefined ? undefined : setTimeout(() => this.#session.tick(), Math.max(0, time - Date.now()));
+    if (time === undefined) return;
+    const wait = Math.min(TIMER_MAX, Math.max(0, time - this.now()));
+    this.#timer = setTimeout(() => this.#session.tick(), wait);
   }
 
   readonly #hurry = () => {

@@ -24,6 +24,11 @@ export class Clock {
     this.#samples = [...fresh, sample].slice(-SAMPLES_MAX);
   }
 
+  /** How many pings it knows of. */
+  get samples(): number {
+    return this.#samples.length;
+  }
+
   get #best(): Sample | undefined {
     return this.#samples.reduce<Sample | undefined>(
       (best, sample) => (best && best.roundTrip <= sample.roundTrip ? best : sample),

@@ -1,5 +1,5 @@
 // The frames of the protocol as the client sees them. What comes from the server is unknown
-// data until it has passed `readFrames`.
+// data until it has passed `readFrame`.
 
 /** A place in a room's history. Compare epochs first: offsets of two epochs are unrelated. */
 export interface Position {
@@ -48,6 +48,8 @@ export interface Connected {
   readonly user: string;
   readonly expiresInMs?: number;
   readonly pingMs: number;
+  /** The server closes a connection that sends a larger message. */
+  readonly frameBytesMax: number;
   readonly reconnectMs: number;
 }
 
@@ -143,7 +145,8 @@ function splitObjects(text: string): string[] {
   return parts;
 }
 
-function readFrame(frame: Fields): Frame | undefined {
+/** Checks one frame, in the shape the JSON subprotocol has. Undefined for a push that is not known. */
+export function readFrame(frame: Fields): Frame | undefined {
   if ("ok" in frame) return { kind: "ok", id: number(frame.id), body: fields(frame.ok, "ok") };
   if ("reject" in frame) {
     const reject = fields(frame.reject, "reject");
@@ -192,7 +195,7 @@ export function readPublication(value: unknown): Publication {
   return {
     offset: number(body.offset),
     data: body.data,
-    ...optional("bytes", body.bytes, (text) => fromBase64(string(text))),
+    ...optional("bytes", body.bytes, (bytes) => (bytes instanceof Uint8Array ? bytes : fromBase64(string(bytes)))),
     from: string(body.from),
     msg: string(body.msg),
     key: string(body.key),
@@ -223,9 +226,15 @@ export function readConnected(body: Fields): Connected {
     connection: string(body.connection),
     user: string(body.user),
     pingMs: number(body.ping_ms),
+    frameBytesMax: number(body.frame_bytes_max),
     reconnectMs: number(body.reconnect_ms),
     ...optional("expiresInMs", body.expires_in_ms, number),
   };
+}
+
+/** How long the new token is good for; undefined for ever. */
+export function readRefreshed(body: Fields): number | undefined {
+  return body.expires_in_ms === undefined ? undefined : number(body.expires_in_ms);
 }
 
 export function readJoined(body: Fields): Joined {
@@ -284,5 +293,9 @@ export function toBase64(bytes: Uint8Array): string {
 }
 
 function fromBase64(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+  try {
+    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+  } catch {
+    throw new ProtocolError("bytes that are no base64");
+  }
 }

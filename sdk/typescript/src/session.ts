@@ -4,10 +4,13 @@
 //        ▲                                                                    │
 //        └── waiting, for a random time ◄── closed, unless told to stay away ◄┘
 //
-// Publications keep their message id over every repeat, so that each happens once. Rooms keep their
-// position, so that a reconnect misses nothing, or is told what it missed.
+// Publications keep their message id over every repeat, so that each happens once (what waits and
+// what is in flight: calls.ts). Rooms keep their position, so that a reconnect misses nothing, or is
+// told what it missed.
 
+import { type Call, Calls } from "./calls.js";
 import { Clock } from "./clock.js";
+import type { Codec, CommandName, Message } from "./codec.js";
 import { CLOSES, comeBack, isRetryable, needsToken } from "./codes.js";
 import {
   type Connected,
@@ -22,13 +25,12 @@ import {
   type Publication,
   ProtocolError,
   readConnected,
-  readFrames,
   readHistory,
   readJoined,
   readMembers,
   readPosition,
+  readRefreshed,
   type RejectFrame,
-  toBase64,
 } from "./frames.js";
 
 /** How far the client has come. */
@@ -84,13 +86,14 @@ export interface HistoryOptions {
 
 /** What the session needs of the world. */
 export interface Host {
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch; never goes back. */
   now(): number;
   /** From 0 to 1. */
   random(): number;
-  fetchToken(): void;
+  /** Answer with `tokenFetched` or `tokenFailed`, and this ticket. */
+  fetchToken(ticket: number): void;
   open(): void;
-  send(text: string): void;
+  send(message: Message): void;
   close(): void;
   /** Call `tick` at this time, in place of any earlier wish. */
   wakeAt(time: number | undefined): void;
@@ -113,15 +116,15 @@ export interface RoomListener {
 
 /** Bounds and times, all with defaults. Milliseconds. */
 export interface Limits {
-  /** Publications waiting; beyond it `publish` fails with `queue_full`. */
+  /** Commands waiting or in flight; beyond it the newest fails with `queue_full`. */
   queueCount: number;
-  /** And their bytes of JSON. */
+  /** And their length, encoded. */
   queueBytes: number;
   /** Without an answer for this long, a command is sent again. */
   answerTimeout: number;
-  /** How often a publication that was rejected for now is tried again. */
+  /** How often a command is sent that is rejected for now or not answered, before it fails. */
   tries: number;
-  /** A socket that is not open after this is given up. */
+  /** A token, a socket and an answer to `connect` must be there within this; else it begins anew. */
   openTimeout: number;
   /** Longest wait between two attempts to connect. */
   backoffMax: number;
@@ -138,23 +141,19 @@ export const LIMITS: Limits = {
 
 /** First wait between two attempts, before it doubles. */
 const BACKOFF_MIN = 500;
-/** Commands sent without waiting for answers; the server's own bound is higher. */
-const IN_FLIGHT_MAX = 16;
-
-/** A command until its answer has come. */
-interface Call {
-  readonly name: string;
-  readonly body: Fields;
-  readonly bytes: number;
-  readonly isPublish: boolean;
-  tries: number;
-  /** Its id on this connection; 0 while it waits. */
-  id: number;
-  sentAt: number;
-  notBefore: number;
-  resolve(body: Fields): void;
-  reject(error: RejectError): void;
-}
+/** A server may ask for no longer wait before the first attempt. */
+const RECONNECT_MAX = 10 * 60_000;
+/** A token is renewed this long before it expires, or a fifth of its time, where that is less. */
+const REFRESH_AHEAD_MAX = 60_000;
+/** Wait before a refresh that failed is tried again. */
+const REFRESH_RETRY = 5_000;
+/** While the clock has fewer samples than this, pings follow each other faster. */
+const CLOCK_SAMPLES = 4;
+const CLOCK_PING = 1_000;
+/** How long a server that is asked whether it is there may take. */
+const PROBE = 5_000;
+/** Longest message before the server has told its own bound. */
+const FRAME_BYTES = 64 << 10;
 
 interface RoomState {
   readonly name: string;
@@ -177,9 +176,14 @@ export class Session {
   #isRefreshing = false;
   #attempts = 0;
   #reconnectMs = BACKOFF_MIN;
+  #frameBytesMax = FRAME_BYTES;
   #pingMs = 25_000;
-  #heardAt = 0;
   #pingAt = 0;
+  /** There is a ping on the way: nothing heard until then means that nobody is there. */
+  #silentAt: number | undefined;
+  #tokenTicket = 0;
+  #expiresAt: number | undefined;
+  #refreshAt: number | undefined;
   #retryAt: number | undefined;
   #openBy: number | undefined;
   #nextId = 1;
@@ -188,19 +192,20 @@ export class Session {
   #refreshId = 0;
   readonly #msgPrefix: string;
   readonly #rooms = new Map<string, RoomState>();
-  readonly #calls: Call[] = [];
-  readonly #byId = new Map<number, Call>();
+  /** Left while their join was on its way with `connect`. */
+  readonly #left = new Set<string>();
+  readonly #calls: Calls;
   readonly #joins = new Map<number, RoomState>();
   readonly #pings = new Map<number, number>();
-  #queuedBytes = 0;
-  #queued = 0;
 
   constructor(
     private readonly host: Host,
     private readonly listener: Listener,
+    private readonly codec: Codec,
     private readonly client: { name: string; version: string },
     private readonly limits: Limits = LIMITS,
   ) {
+    this.#calls = new Calls(limits);
     const word = () => Math.floor(host.random() * 0x1_0000_0000).toString(36);
     this.#msgPrefix = `${word()}${word()}`;
   }
@@ -243,7 +248,8 @@ export class Session {
     if (!room) return;
     this.#rooms.delete(name);
     this.#joins.delete(room.joinId);
-    if (this.#state === "connected") this.#send({ id: this.#id(), leave: { room: name } });
+    if (this.#state === "connected") this.#sendLeave(name);
+    else if (room.joinId !== 0) this.#left.add(name);
   }
 
   /** The position to keep for another time. */
@@ -253,67 +259,71 @@ export class Session {
     return { epoch: room.epoch, offset: room.seen };
   }
 
-  publish(room: string, data: unknown, options: PublishOptions): Promise<Published> {
+  async publish(room: string, data: unknown, options: PublishOptions): Promise<Published> {
+    if (data === undefined) throw new RejectError(0, "malformed", "there is nothing to publish");
     const body = {
       room,
-      ...(data instanceof Uint8Array ? { bytes: toBase64(data) } : { data }),
+      ...(data instanceof Uint8Array ? { bytes: data } : { data }),
       msg: options.msg ?? `${this.#msgPrefix}-${this.#nextMsg++}`,
       ...(options.key === undefined ? {} : { key: options.key }),
       sent_at: this.host.now(),
     };
-    const answer = this.#call("publish", body, true);
-    return answer.then((ok) => ({ position: readPosition(ok), duplicate: ok.duplicate === true }));
+    const ok = await this.#call("publish", body);
+    return { position: readPosition(ok), duplicate: ok.duplicate === true };
   }
 
-  history(room: string, options: HistoryOptions): Promise<HistoryPage> {
-    return this.#call("history", { room, ...options }, false).then(readHistory);
+  async history(room: string, options: HistoryOptions): Promise<HistoryPage> {
+    return readHistory(await this.#call("history", { room, ...options }));
   }
 
-  presence(room: string, limit: number | undefined): Promise<Members> {
-    const body = limit === undefined ? { room } : { room, limit };
-    return this.#call("presence", body, false).then(readMembers);
+  async presence(room: string, limit: number | undefined): Promise<Members> {
+    return readMembers(await this.#call("presence", limit === undefined ? { room } : { room, limit }));
   }
 
   // ---- what the world tells ---------------------------------------------------
 
   /** The token that was fetched; empty where the server needs none. */
-  tokenFetched(token: string): void {
-    this.#token = token;
-    if (this.#isRefreshing) {
-      this.#isRefreshing = false;
-      if (this.#state !== "connected") return;
+  tokenFetched(ticket: number, token: string): void {
+    if (ticket !== this.#tokenTicket) return;
+    if (this.#state === "connected" && this.#isRefreshing) {
+      this.#token = token;
       this.#refreshId = this.#id();
-      this.#send({ id: this.#refreshId, refresh: { token } });
-    } else if (this.#state === "connecting") {
-      this.#openBy = this.host.now() + this.limits.openTimeout;
+      this.#send(this.#refreshId, "refresh", { token });
+    } else if (this.#state === "connecting" && !this.#isOpen) {
+      this.#token = token;
       this.host.open();
-      this.#plan();
     }
   }
 
   /** There is no token now. */
-  tokenFailed(why: string): void {
-    if (this.#isRefreshing) this.#isRefreshing = false;
-    else if (this.#state === "connecting") this.#wait(`no token: ${why}`);
+  tokenFailed(ticket: number, why: string): void {
+    if (ticket !== this.#tokenTicket) return;
+    if (this.#state === "connected" && this.#isRefreshing) this.#refreshLater(REFRESH_RETRY);
+    else if (this.#state === "connecting" && !this.#isOpen) this.#wait(`no token: ${why}`);
+    this.#plan();
   }
 
   opened(): void {
     if (this.#state !== "connecting") return this.host.close();
     this.#isOpen = true;
-    this.#heardAt = this.host.now();
     this.#connectId = this.#id();
-    const resume = [...this.#rooms.values()].map((room) => this.#joinBody(room));
+    // What does not fit into half a message is joined afterwards, room by room.
+    let rest = this.#frameBytesMax / 2;
+    const resume: Fields[] = [];
+    for (const room of this.#rooms.values()) {
+      rest -= 3 * room.name.length + 160;
+      if (rest < 0) break;
+      resume.push(this.#joinBody(room));
+    }
     const connect = { token: this.#token ?? "", client: this.client, resume };
-    this.#send({ id: this.#connectId, connect });
+    this.#send(this.#connectId, "connect", connect);
     this.#plan();
   }
 
-  received(text: string): void {
-    this.#heardAt = this.host.now();
-    let frames: Frame[];
+  received(message: unknown): void {
+    this.#silentAt = undefined;
     try {
-      frames = readFrames(text);
-      for (const frame of frames) this.#onFrame(frame);
+      for (const frame of this.codec.read(message)) this.#onFrame(frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       // Not our server, or not our protocol: nothing that follows can be trusted.
@@ -333,35 +343,38 @@ export class Session {
     else this.#wait(why);
   }
 
-  /** The network may be back, or the page is seen again: do not wait any longer. */
+  /** The network may be back, or the page is seen again: do not wait any longer, and see whether anyone is there. */
   hurry(): void {
     if (this.#state === "waiting") {
       this.#attempts = 0;
       this.#begin();
+    } else if (this.#state === "connected") {
+      this.#ping(this.host.now(), PROBE);
+      this.#plan();
     }
   }
 
   /** The time wished for has come. */
   tick(): void {
     const now = this.host.now();
-    if (this.#state === "waiting" && this.#retryAt !== undefined && now >= this.#retryAt) this.#begin();
-    else if (this.#state === "connecting" && this.#openBy !== undefined && now >= this.#openBy) {
-      this.#drop("no answer to the handshake");
-    } else if (this.#state === "connected") {
-      if (now >= this.#heardAt + 2 * this.#pingMs) this.#drop("the server is silent");
-      else this.#work(now);
-    }
+    if (this.#state === "waiting" && isDue(this.#retryAt, now)) this.#begin();
+    else if (this.#state === "connecting" && isDue(this.#openBy, now)) this.#drop("no answer in time");
+    else if (this.#state === "connected" && isDue(this.#silentAt, now)) this.#drop("the server is silent");
+    else this.#work(now);
     this.#plan();
   }
 
   // ---- connecting -------------------------------------------------------------
 
   #begin(): void {
+    const now = this.host.now();
     this.#retryAt = undefined;
-    this.#openBy = undefined;
+    this.#openBy = now + this.limits.openTimeout;
     this.#setState("connecting", "");
-    if (this.#token === undefined) this.host.fetchToken();
-    else this.tokenFetched(this.#token);
+    if (isDue(this.#expiresAt, now)) this.#token = undefined;
+    if (this.#token === undefined) this.host.fetchToken(++this.#tokenTicket);
+    else this.host.open();
+    this.#plan();
   }
 
   #drop(why: string): void {
@@ -386,18 +399,22 @@ export class Session {
   #end(why: string): void {
     this.#forgetConnection();
     this.#retryAt = undefined;
-    for (const call of this.#calls.splice(0)) this.#settle(call, new RejectError(0, "closed", why));
     this.#setState("closed", why);
+    for (const call of this.#calls.drain()) call.reject(new RejectError(0, "closed", why));
     this.#plan();
   }
 
   #forgetConnection(): void {
-    this.#byId.clear();
+    this.#calls.connectionLost();
     this.#joins.clear();
+    this.#left.clear();
     this.#pings.clear();
     this.#isRefreshing = false;
+    this.#refreshAt = undefined;
+    this.#silentAt = undefined;
     this.#openBy = undefined;
-    for (const call of this.#calls) call.id = 0;
+    // A token that is still being fetched is for the connection that is gone.
+    this.#tokenTicket++;
     for (const room of this.#rooms.values()) {
       room.isJoined = false;
       room.joinId = 0;
@@ -431,12 +448,10 @@ export class Session {
   }
 
   #onOk(id: number, body: Fields): void {
-    const call = this.#byId.get(id);
+    const call = this.#calls.answered(id);
     const room = this.#joins.get(id);
     const pingSentAt = this.#pings.get(id);
     if (call) {
-      this.#byId.delete(id);
-      this.#remove(call);
       call.resolve(body);
       this.#work(this.host.now());
     } else if (room) {
@@ -445,6 +460,9 @@ export class Session {
     } else if (pingSentAt !== undefined) {
       this.#pings.delete(id);
       this.clock.add(pingSentAt, number(body.t1), number(body.t2), this.host.now());
+    } else if (id === this.#refreshId) {
+      this.#isRefreshing = false;
+      this.#onExpiry(readRefreshed(body), this.#expiresAt);
     } else if (id === this.#connectId && this.#state === "connecting") {
       this.#onConnected(readConnected(body));
     }
@@ -453,41 +471,70 @@ export class Session {
   #onConnected(connected: Connected): void {
     const now = this.host.now();
     this.#attempts = 0;
-    this.#reconnectMs = connected.reconnectMs;
+    this.#reconnectMs = Math.min(connected.reconnectMs, RECONNECT_MAX);
     this.#pingMs = Math.max(1_000, connected.pingMs);
+    this.#frameBytesMax = connected.frameBytesMax || FRAME_BYTES;
     this.#pingAt = now;
     this.#openBy = undefined;
+    this.#onExpiry(connected.expiresInMs, undefined);
     this.#setState("connected", "");
     this.listener.onConnected(connected);
-    // Rooms that were joined while the connect was under way.
+    for (const name of this.#left) this.#sendLeave(name);
+    this.#left.clear();
+    // Rooms that were joined while the connect was under way, or did not fit into it.
     for (const room of this.#rooms.values()) if (room.joinId === 0) this.#sendJoin(room);
     this.#work(now);
+  }
+
+  /** The token is good for so long: plan its renewal, unless it is the same one that was expiring. */
+  #onExpiry(expiresInMs: number | undefined, before: number | undefined): void {
+    const now = this.host.now();
+    const { random } = this.host;
+    this.#refreshAt = undefined;
+    this.#expiresAt = expiresInMs === undefined ? undefined : now + expiresInMs;
+    if (expiresInMs === undefined || (before !== undefined && now + expiresInMs < before + 1_000)) return;
+    const ahead = Math.min(REFRESH_AHEAD_MAX, expiresInMs / 5) * (0.75 + 0.25 * random());
+    this.#refreshAt = now + Math.max(1_000, expiresInMs - ahead);
+  }
+
+  #refresh(): void {
+    this.#refreshAt = undefined;
+    if (this.#isRefreshing) return;
+    this.#isRefreshing = true;
+    this.#token = undefined;
+    this.host.fetchToken(++this.#tokenTicket);
+  }
+
+  #refreshLater(inMs: number): void {
+    this.#isRefreshing = false;
+    this.#refreshAt = this.host.now() + inMs * (1 + this.host.random());
   }
 
   #onReject(id: number, reject: RejectFrame): void {
     const error = new RejectError(reject.code, reject.name, reject.detail);
     const now = this.host.now();
     const after = now + (reject.retryAfterMs ?? 1_000) * (1 + this.host.random());
-    const call = this.#byId.get(id);
     const room = this.#joins.get(id);
-    if (call) {
-      this.#byId.delete(id);
-      call.id = 0;
-      if (isRetryable(reject.code) && ++call.tries < this.limits.tries) call.notBefore = after;
-      else {
-        this.#remove(call);
-        call.reject(error);
-      }
+    if (this.#calls.has(id)) {
+      if (!isRetryable(reject.code) || !this.#calls.putBack(id, after)) this.#calls.answered(id)?.reject(error);
+      this.#work(now);
     } else if (room) {
       this.#joins.delete(id);
       if (isRetryable(reject.code)) room.retryAt = after;
-      else {
+      else if (reject.name === "already_joined") {
+        // An earlier join was done after all, from a place that we do not know: begin again.
+        this.#sendLeave(room.name);
+        room.retryAt = after;
+      } else {
         this.#rooms.delete(room.name);
         room.listener.onRemoved(error);
       }
-    } else if (id === this.#connectId || id === this.#refreshId) {
-      // The close that follows says whether to come back.
+    } else if (id === this.#refreshId) {
       if (needsToken(reject.code)) this.#token = undefined;
+      this.#refreshLater(Math.max(REFRESH_RETRY, reject.retryAfterMs ?? 0));
+    } else if (id === this.#connectId && needsToken(reject.code)) {
+      // The close that follows says whether to come back.
+      this.#token = undefined;
     }
   }
 
@@ -519,11 +566,8 @@ export class Session {
   }
 
   #onNotice(notice: string, name: string): void {
-    if (notice === "token_expiring" && !this.#isRefreshing) {
-      this.#isRefreshing = true;
-      this.#token = undefined;
-      this.host.fetchToken();
-    } else if (notice === "removed") {
+    if (notice === "token_expiring") this.#refresh();
+    else if (notice === "removed") {
       const room = this.#rooms.get(name);
       this.#rooms.delete(name);
       room?.listener.onRemoved(new RejectError(202, "forbidden", "the new token does not grant this room"));
@@ -532,76 +576,62 @@ export class Session {
 
   // ---- commands ---------------------------------------------------------------
 
-  #call(name: string, body: Fields, isPublish: boolean): Promise<Fields> {
+  #call(name: CommandName, body: Fields): Promise<Fields> {
     if (this.#state === "closed") return Promise.reject(new RejectError(0, "closed", "the client is closed"));
-    const bytes = JSON.stringify(body).length;
-    const isOver = this.#queued >= this.limits.queueCount || this.#queuedBytes + bytes > this.limits.queueBytes;
-    if (isOver) {
-      const detail = `${this.#queued} commands (${this.#queuedBytes} bytes) wait already`;
-      return Promise.reject(new RejectError(0, "queue_full", detail));
-    }
     return new Promise((resolve, reject) => {
-      const call: Call = { name, body, bytes, isPublish, tries: 0, id: 0, sentAt: 0, notBefore: 0, resolve, reject };
-      this.#calls.push(call);
-      this.#queued++;
-      this.#queuedBytes += bytes;
-      if (this.#state === "connected") this.#work(this.host.now());
+      const call: Call = { name, body: this.codec.encode(name, body), resolve, reject };
+      if (!this.#calls.add(call)) {
+        const { count, bytes } = this.#calls;
+        reject(new RejectError(0, "queue_full", `${count} commands (${bytes} bytes) wait already`));
+        return;
+      }
+      this.#work(this.host.now());
       this.#plan();
     });
   }
 
-  #remove(call: Call): void {
-    const place = this.#calls.indexOf(call);
-    if (place < 0) return;
-    this.#calls.splice(place, 1);
-    this.#queued--;
-    this.#queuedBytes -= call.bytes;
-  }
-
-  #settle(call: Call, error: RejectError): void {
-    this.#queued--;
-    this.#queuedBytes -= call.bytes;
-    call.reject(error);
-  }
-
-  /** Sends what may be sent, repeats what was not answered, pings. */
+  /** Does what is due: sends what may be sent, repeats what was not answered, renews the token, pings. */
   #work(now: number): void {
     if (this.#state !== "connected") return;
-    for (const call of this.#calls) {
-      if (call.id !== 0 && now >= call.sentAt + this.limits.answerTimeout) {
-        // The answer was lost, or will come: a publish carries its id, a read can be repeated.
-        this.#byId.delete(call.id);
-        call.id = 0;
-      }
+    for (const call of this.#calls.takeOverdue(now)) {
+      call.reject(new RejectError(0, "timeout", `no answer to ${call.name}, asked ${this.limits.tries} times`));
     }
-    for (const call of this.#calls) {
-      if (this.#byId.size >= IN_FLIGHT_MAX) break;
-      if (call.id !== 0) continue;
-      // What was published first goes first: one that must wait holds up those behind it.
-      if (call.notBefore > now) {
-        if (call.isPublish) break;
-        continue;
-      }
-      call.id = this.#id();
-      call.sentAt = now;
-      this.#byId.set(call.id, call);
-      this.#send({ id: call.id, [call.name]: call.body });
+    while (this.#calls.sendNext(now, (call) => this.#sendCall(call)));
+    for (const room of this.#rooms.values()) if (isDue(room.retryAt, now)) this.#sendJoin(room);
+    if (isDue(this.#refreshAt, now)) this.#refresh();
+    if (now >= this.#pingAt) this.#ping(now, this.#pingMs);
+  }
+
+  #sendCall(call: Call): number {
+    const id = this.#id();
+    const message = this.codec.frame(id, call.body);
+    const bytes = bytesOf(message, this.#frameBytesMax);
+    if (bytes <= this.#frameBytesMax) this.host.send(message);
+    else {
+      // The server would close the connection, and again with every repeat.
+      const detail = `${bytes} bytes; the server takes ${this.#frameBytesMax}`;
+      queueMicrotask(() => this.#calls.answered(id)?.reject(new RejectError(0, "too_large", detail)));
     }
-    for (const room of this.#rooms.values()) {
-      if (room.retryAt !== undefined && now >= room.retryAt) this.#sendJoin(room);
-    }
-    if (now >= this.#pingAt) {
-      this.#pingAt = now + this.#pingMs;
-      const id = this.#id();
-      this.#pings.clear();
-      this.#pings.set(id, now);
-      this.#send({ id, ping: { t0: now } });
-    }
+    return id;
+  }
+
+  /** Asks whether the server is there, and what time it is there. */
+  #ping(now: number, patience: number): void {
+    this.#pingAt = now + (this.clock.samples < CLOCK_SAMPLES ? CLOCK_PING : this.#pingMs);
+    this.#silentAt = Math.min(this.#silentAt ?? now + patience, now + patience);
+    const id = this.#id();
+    this.#pings.clear();
+    this.#pings.set(id, now);
+    this.#send(id, "ping", { t0: now });
   }
 
   #sendJoin(room: RoomState): void {
     const { id, ...join } = this.#joinBody(room);
-    this.#send({ id, join });
+    this.#send(id, "join", join);
+  }
+
+  #sendLeave(name: string): void {
+    this.#send(this.#id(), "leave", { room: name });
   }
 
   #joinBody(room: RoomState): { id: number } & Fields {
@@ -621,8 +651,8 @@ export class Session {
     };
   }
 
-  #send(frame: Fields): void {
-    this.host.send(JSON.stringify(frame));
+  #send(id: number, name: CommandName, body: Fields): void {
+    this.host.send(this.codec.frame(id, this.codec.encode(name, body)));
   }
 
   #id(): number {
@@ -641,11 +671,21 @@ export class Session {
     if (this.#state === "connecting") wish(this.#openBy);
     if (this.#state === "connected") {
       wish(this.#pingAt);
-      wish(this.#heardAt + 2 * this.#pingMs);
+      wish(this.#silentAt);
+      wish(this.#refreshAt);
+      wish(this.#calls.nextAt());
       for (const room of this.#rooms.values()) wish(room.retryAt);
-      const next = this.#calls[0];
-      if (next) wish(next.id !== 0 ? next.sentAt + this.limits.answerTimeout : next.notBefore || undefined);
     }
     this.host.wakeAt(at);
   }
+}
+
+function isDue(time: number | undefined, now: number): boolean {
+  return time !== undefined && now >= time;
+}
+
+/** The bytes of a message; only counted where they could pass `max`. */
+function bytesOf(message: Message, max: number): number {
+  if (typeof message !== "string" || 3 * message.length <= max) return message.length;
+  return new TextEncoder().encode(message).length;
 }

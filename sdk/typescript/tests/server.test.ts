@@ -45,9 +45,13 @@ function collect(room: ReturnType<Client["join"]>) {
   };
 }
 
-test("two people chat, and one reads it up", async () => {
-  const ann = client("ann");
-  const bob = client("bob");
+test.each([
+  ["json", "binary"],
+  ["binary", "json"],
+  ["binary", "binary"],
+] as const)("two people chat, %s beside %s, and one reads it up", async (annsCodec, bobsCodec) => {
+  const ann = client("ann", { codec: annsCodec });
+  const bob = client("bob", { codec: bobsCodec });
   const [connected] = await Promise.all([ann.connect(), bob.connect()]);
   expect(connected.user).toBe("ann");
   const room = ann.join("chat:lobby", { enter: true, members: true });
@@ -68,9 +72,9 @@ test("two people chat, and one reads it up", async () => {
   expect((await bob.publish("chat:lobby", 1, { msg: "same" })).duplicate).toBe(true);
 });
 
-test("a kill and a restart lose nothing and double nothing", async () => {
-  const ann = client("ann", { limits: { backoffMax: 500 } });
-  const bob = client("bob", { limits: { backoffMax: 500 } });
+test.each(["json", "binary"] as const)("a kill and a restart lose nothing and double nothing, %s", async (codec) => {
+  const ann = client("ann", { codec, limits: { backoffMax: 500 } });
+  const bob = client("bob", { codec, limits: { backoffMax: 500 } });
   await Promise.all([ann.connect(), bob.connect()]);
   const room = bob.join("chat:lobby", { last: 1000 });
   await room.once("joined");
@@ -88,16 +92,16 @@ test("a kill and a restart lose nothing and double nothing", async () => {
   expect(seen.events.map((event) => event.offset)).toEqual([...Array(200).keys()].map((n) => n + 1));
 });
 
-test("a server that refuses says why", async () => {
-  const ann = client("ann");
+test.each(["json", "binary"] as const)("a server that refuses says why, %s", async (codec) => {
+  const ann = client("ann", { codec });
   await ann.connect();
   await expect(ann.publish("nowhere:a", 1)).rejects.toMatchObject({ code: 201, reason: "unknown_namespace" });
   const error = await ann.join("nowhere:a").once("removed");
   expect(error.reason).toBe("unknown_namespace");
 });
 
-test("the clock is learnt", async () => {
-  const ann = client("ann");
+test.each(["json", "binary"] as const)("the clock is learnt, %s", async (codec) => {
+  const ann = client("ann", { codec });
   await ann.connect();
   await ann.publish("chat:a", 1);
   while (ann.clock.offset === undefined) await new Promise((resolve) => setImmediate(resolve));

@@ -1,6 +1,7 @@
 // Stories through a session with a hand-moved clock and chosen chance.
 
 import { beforeEach, describe, expect, test } from "vitest";
+import { CODECS } from "../src/codec.js";
 import type { Publication } from "../src/frames.js";
 import { LIMITS, type JoinOptions, type Limits, type RejectError, Session, type State } from "../src/session.js";
 
@@ -16,6 +17,8 @@ class World {
   chance = 0.5;
   opened = 0;
   tokens = 0;
+  closes = 0;
+  ticket = 0;
   wake: number | undefined;
   sent: Sent[] = [];
   states: [State, string][] = [];
@@ -25,22 +28,25 @@ class World {
     const host = {
       now: () => this.now,
       random: () => this.chance,
-      fetchToken: () => {
+      fetchToken: (ticket: number) => {
         this.tokens++;
+        this.ticket = ticket;
       },
       open: () => {
         this.opened++;
       },
-      send: (text: string) => {
-        this.sent.push(JSON.parse(text));
+      send: (message: unknown) => {
+        this.sent.push(JSON.parse(String(message)));
       },
-      close: () => {},
+      close: () => {
+        this.closes++;
+      },
       wakeAt: (time: number | undefined) => {
         this.wake = time;
       },
     };
     const listener = { onState: (state: State, why: string) => this.states.push([state, why]), onConnected: () => {} };
-    this.session = new Session(host, listener, { name: "test", version: "0" }, { ...LIMITS, ...limits });
+    this.session = new Session(host, listener, CODECS.json, { name: "test", version: "0" }, { ...LIMITS, ...limits });
   }
 
   /** The frames sent since last asked, pings left out. */
@@ -53,15 +59,29 @@ class World {
   }
 
   /** From nothing, or from waiting, to connected. Returns the connect frame. */
-  connect(): Sent {
+  connect(more: object = {}): Sent {
     if (this.session.state === "waiting") this.wakeUp();
     else this.session.connect();
-    this.session.tokenFetched("t");
+    this.session.tokenFetched(this.ticket, "t");
     this.session.opened();
     const [connect] = this.take();
     if (!connect) throw new Error("no connect was sent");
-    this.say({ id: connect.id, ok: { connection: "c", user: "ann", ping_ms: 25_000, reconnect_ms: 2_000 } });
+    const ok = { connection: "c", user: "ann", ping_ms: 25_000, frame_bytes_max: 65_536, reconnect_ms: 2_000 };
+    this.say({ id: connect.id, ok: { ...ok, ...more } });
     return connect;
+  }
+
+  /** Lets time pass as the host would, answering pings or not. */
+  pass(ms: number, server: "answers" | "is silent" = "answers"): void {
+    const end = this.now + ms;
+    while (this.wake !== undefined && this.wake <= end && this.session.state === "connected") {
+      this.wakeUp();
+      const pings = this.sent.filter((frame) => "ping" in frame);
+      this.sent = this.sent.filter((frame) => !("ping" in frame));
+      if (server === "is silent") continue;
+      for (const { id } of pings) this.say({ id, ok: { t0: this.now, t1: this.now + 5, t2: this.now + 5 } });
+    }
+    this.now = Math.max(this.now, end);
   }
 
   wakeUp(): void {
@@ -114,7 +134,7 @@ describe("connecting", () => {
   test("a token is fetched, then the socket opened, then connect sent", () => {
     world.session.connect();
     expect([world.tokens, world.opened]).toEqual([1, 0]);
-    world.session.tokenFetched("secret");
+    world.session.tokenFetched(world.ticket, "secret");
     expect(world.opened).toBe(1);
     world.session.opened();
     expect(world.take()[0]).toMatchObject({ connect: { token: "secret", client: { name: "test" } } });
@@ -145,7 +165,7 @@ describe("connecting", () => {
     expect(world.session.state).toBe("waiting");
     world.wakeUp();
     expect(world.tokens).toBe(2);
-    world.session.tokenFetched("new");
+    world.session.tokenFetched(world.ticket, "new");
     world.session.opened();
     world.session.closed(4501);
     expect(world.states.at(-1)).toEqual(["closed", "disconnected"]);
@@ -159,27 +179,96 @@ describe("connecting", () => {
     expect([world.tokens, world.opened]).toEqual([1, 2]);
   });
 
-  test("a silent server is given up, a pinged one is not", () => {
+  test("a silent server is given up, one that answers is not", () => {
     world.connect();
-    world.now += 25_000;
-    world.session.tick();
-    const ping = world.sent.find((frame) => "ping" in frame && frame.id > 2);
-    expect(ping).toBeDefined();
-    world.say({ id: ping?.id, ok: { t0: world.now, t1: world.now + 5, t2: world.now + 5 } });
-    world.now += 49_000;
-    world.session.tick();
+    world.pass(300_000);
     expect(world.session.state).toBe("connected");
-    world.now += 1_001;
-    world.session.tick();
+    const heardLast = world.now;
+    world.pass(60_000, "is silent");
     expect(world.states.at(-1)).toEqual(["waiting", "the server is silent"]);
+    expect(world.closes).toBe(1);
+    expect(world.now - heardLast).toBeLessThanOrEqual(60_000);
   });
 
-  test("an expiring token is refreshed", () => {
+  test("a page whose timers slept does not take that for silence", () => {
+    world.connect();
+    world.pass(30_000);
+    world.now += 600_000;
+    world.session.tick();
+    expect(world.session.state).toBe("connected");
+    expect(world.sent.some((frame) => "ping" in frame)).toBe(true);
+  });
+
+  test("back online it asks at once whether anyone is there", () => {
+    world.connect();
+    world.pass(30_000);
+    world.session.hurry();
+    world.pass(5_000, "is silent");
+    expect(world.states.at(-1)).toEqual(["waiting", "the server is silent"]);
+    world.session.hurry();
+    expect(world.session.state).toBe("connecting");
+  });
+
+  test("an expiring token is refreshed when the server asks", () => {
     world.connect();
     world.say({ notice: { kind: "token_expiring", in_ms: 30_000 } });
+    world.say({ notice: { kind: "token_expiring", in_ms: 30_000 } });
     expect(world.tokens).toBe(2);
-    world.session.tokenFetched("second");
-    expect(world.take()[0]).toMatchObject({ refresh: { token: "second" } });
+    world.session.tokenFetched(world.ticket, "second");
+    expect(world.take()).toMatchObject([{ refresh: { token: "second" } }]);
+  });
+
+  test("a token is renewed before it expires, once each time", () => {
+    world.connect({ expires_in_ms: 600_000 });
+    world.pass(530_000);
+    expect(world.tokens).toBe(1);
+    world.pass(30_000);
+    expect(world.tokens).toBe(2);
+    world.session.tokenFetched(world.ticket, "second");
+    const [refresh] = world.take();
+    world.say({ id: refresh?.id, ok: { expires_in_ms: 600_000 } });
+    world.pass(500_000);
+    expect(world.tokens).toBe(2);
+    world.pass(60_000);
+    expect(world.tokens).toBe(3);
+  });
+
+  test("the same expiring token again is not asked for in circles", () => {
+    world.connect({ expires_in_ms: 100_000 });
+    for (let n = 0; n < 5; n++) {
+      world.pass(20_000);
+      world.session.tokenFetched(world.ticket, "t");
+      const [refresh] = world.take();
+      if (refresh) world.say({ id: refresh.id, ok: { expires_in_ms: Math.max(0, 1_100_000 - world.now) } });
+    }
+    expect(world.tokens).toBe(2);
+  });
+
+  test("a refresh that fails is tried again", () => {
+    world.connect({ expires_in_ms: 600_000 });
+    world.pass(560_000);
+    world.session.tokenFailed(world.ticket, "the network");
+    world.pass(10_000);
+    expect(world.tokens).toBe(3);
+    world.session.tokenFetched(world.ticket, "bad");
+    const [refresh] = world.take();
+    world.say({ id: refresh?.id, reject: { code: 300, name: "token_invalid" } });
+    world.pass(10_000);
+    expect(world.tokens).toBe(4);
+    expect(world.session.state).toBe("connected");
+  });
+
+  test("a token that comes too late is nobody's", () => {
+    world.session.connect();
+    const late = world.ticket;
+    world.now += LIMITS.openTimeout;
+    world.session.tick();
+    expect(world.states.at(-1)).toEqual(["waiting", "no answer in time"]);
+    world.wakeUp();
+    world.session.tokenFetched(late, "late");
+    expect(world.opened).toBe(0);
+    world.session.tokenFetched(world.ticket, "in time");
+    expect(world.opened).toBe(1);
   });
 
   test("what is not our protocol ends the connection", () => {
@@ -228,6 +317,28 @@ describe("rooms", () => {
     expect(second).toMatchObject({ join: { room: "chat:a" } });
     world.say({ id: second?.id, reject: { code: 202, name: "forbidden" } });
     expect(room.removed[0]?.code).toBe(202);
+  });
+
+  test("a room left while its join is under way with connect is left at the server too", () => {
+    join();
+    world.session.connect();
+    world.session.tokenFetched(world.ticket, "t");
+    world.session.opened();
+    const [connect] = world.take();
+    world.session.leave("chat:a");
+    join();
+    world.say({ id: connect?.id, ok: { connection: "c", user: "ann", ping_ms: 25_000, frame_bytes_max: 1, reconnect_ms: 1 } });
+    expect(world.take()).toMatchObject([{ leave: { room: "chat:a" } }, { join: { room: "chat:a" } }]);
+  });
+
+  test("more rooms than fit into connect are joined after it", () => {
+    for (let n = 0; n < 500; n++) world.session.join(`chat:${"x".repeat(150)}${n}`, {}, new Listened());
+    const connect = world.connect();
+    expect(JSON.stringify(connect).length).toBeLessThan(65_536);
+    const resumed = (connect.connect as { resume: Sent[] }).resume.length;
+    const joins = world.take().filter((frame) => "join" in frame).length;
+    expect(resumed).toBeGreaterThan(10);
+    expect(resumed + joins).toBe(500);
   });
 
   test("events after leaving are nobody's", () => {
@@ -289,13 +400,54 @@ describe("publishing", () => {
     await expect(published).rejects.toMatchObject({ code: 205, reason: "too_large" });
   });
 
-  test("without an answer it is sent again", () => {
+  test("without an answer it is sent again, a bounded number of times", async () => {
     world.connect();
-    world.session.publish("chat:a", 1, {}).catch(() => {});
-    const [first] = world.take();
-    world.now += LIMITS.answerTimeout;
-    world.session.tick();
-    expect(world.take()[0]?.publish).toEqual(first?.publish);
+    const published = world.session.publish("chat:a", 1, {});
+    const failed = expect(published).rejects.toMatchObject({ reason: "timeout" });
+    const all: unknown[] = [];
+    for (let n = 0; n < LIMITS.tries; n++) {
+      all.push(...world.take().map((frame) => frame.publish));
+      world.pass(LIMITS.answerTimeout);
+    }
+    await failed;
+    expect(all).toHaveLength(LIMITS.tries);
+    expect(new Set(all.map((body) => JSON.stringify(body))).size).toBe(1);
+  });
+
+  test("after a rejected one the order of those behind it is kept, and reads go on", () => {
+    world.connect();
+    for (let n = 0; n < 18; n++) world.session.publish("chat:a", n, {}).catch(() => {});
+    const sent = world.take();
+    // The newest in flight and the oldest are rejected: they go again in their old order, before the rest.
+    const reject = { code: 102, name: "overloaded", retry_after_ms: 1_000 };
+    world.say({ id: sent[15]?.id, reject });
+    world.say({ id: sent[0]?.id, reject });
+    world.session.history("chat:a", {}).catch(() => {});
+    expect(world.take()).toMatchObject([{ history: { room: "chat:a" } }]);
+    world.pass(2_001);
+    expect(world.take().map((frame) => (frame.publish as { data: number }).data)).toEqual([0]);
+  });
+
+  test("tries are bounded when the server always says later", async () => {
+    world.connect();
+    const published = world.session.publish("chat:a", 1, {});
+    const failed = expect(published).rejects.toMatchObject({ code: 100 });
+    let count = 0;
+    for (let [sent] = world.take(); sent; [sent] = world.take()) {
+      count++;
+      world.say({ id: sent.id, reject: { code: 100, name: "rate_limited", retry_after_ms: 100 } });
+      world.pass(200);
+    }
+    await failed;
+    expect(count).toBe(LIMITS.tries);
+  });
+
+  test("what is larger than the server takes fails by itself, not the connection", async () => {
+    world.connect({ frame_bytes_max: 1_000 });
+    await expect(world.session.publish("chat:a", "x".repeat(1_000), {})).rejects.toMatchObject({ reason: "too_large" });
+    await expect(world.session.publish("chat:a", undefined, {})).rejects.toMatchObject({ reason: "malformed" });
+    expect(world.take()).toEqual([]);
+    expect(world.session.state).toBe("connected");
   });
 
   test("closing tells those who wait", async () => {
