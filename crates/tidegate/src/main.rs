@@ -12,10 +12,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Measured against glibc's allocator by memory per idle connection; see docs/benchmarks.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A self-hosted real-time server: rooms over WebSocket, durable by default.
 #[derive(Parser)]
 #[command(
