@@ -227,7 +227,8 @@ fn play_all(codec: Codec) {
         if codec == Codec::Binary && text.contains("\"send_text\"") {
             continue;
         }
-        let first: Value = serde_json::from_str(text.lines().next().expect("a name")).expect("a line is JSON");
+        let first: Value =
+            serde_json::from_str(text.lines().next().expect("a name")).expect("a line is JSON");
         let tokens = if first["tokens"] == true { TOKENS } else { "" };
         fs::write(config.path(), [CONFIG, tokens].concat()).expect("a writable file");
         let config = Config::load(config.path()).expect("a good configuration");
