@@ -337,6 +337,10 @@ pub(crate) fn idle(target: &Target, connections: usize, rooms: usize) -> Result<
     for n in 0..connections {
         swarm.add(subscriber(&format!("load:idle-{}", n % rooms.max(1)), 0), 1);
     }
+    // A server that has let one in has finished starting: its fixed memory is not the connections'.
+    let mut first = Swarm::new(target, 1)?;
+    first.add(publisher(), 1);
+    first.open_all()?;
     let watch = Watch::begin(target);
     let begun = Instant::now();
     swarm.open_all()?;
