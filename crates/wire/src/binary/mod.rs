@@ -6,7 +6,10 @@
 mod proto;
 
 use bytes::Bytes;
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint, encoded_len_varint as varint_len},
+};
 use proto::{
     ClientFrameCommand as Ask, NoticeKind, PublicationPayload, PublishPayload, ServerFrameBody as Body,
 };
@@ -173,13 +176,78 @@ fn read_position(position: proto::Position) -> Position {
 
 // ---- what the server sends ---------------------------------------------------------
 
-/// Appends an event.
+/// `ServerFrame.event` in docs/tidegate.proto.
+const EVENT_TAG: u32 = 11;
+
+/// Appends an event: the hot one, so it is written as it comes, with no message built first.
 pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8>) {
-    let event = proto::Event {
-        room: own(room.as_bytes()),
-        publication: Some(write_publication(publication)),
+    let texts = [
+        (4, &publication.from),
+        (5, &publication.msg),
+        (6, &publication.key),
+    ];
+    let stamps = &publication.stamps;
+    let stamps = [
+        (7, stamps.sent_us),
+        (8, stamps.received_us),
+        (9, stamps.ordered_us),
+    ];
+    let (payload_tag, payload) = match &publication.data {
+        Payload::Json(json) => (2, json),
+        Payload::Bytes(bytes) => (3, bytes),
     };
-    write(0, Body::Event(event), out);
+
+    // Lengths stand before what they measure, so they are summed first, from the inside out.
+    let present_texts = texts.iter().filter(|(_, text)| !text.is_empty());
+    let present_stamps = stamps.iter().filter(|(_, us)| *us > 0);
+    let publication_len = number_len(publication.offset)
+        + field_len(payload.len())
+        + present_texts
+            .clone()
+            .map(|(_, text)| field_len(text.len()))
+            .sum::<usize>()
+        + present_stamps
+            .clone()
+            .map(|(_, us)| number_len(*us))
+            .sum::<usize>();
+    let event_len = field_len(room.len()) + field_len(publication_len);
+    let frame_len = field_len(event_len);
+    out.reserve(varint_len(frame_len as u64) + frame_len);
+
+    encode_varint(frame_len as u64, out);
+    field(EVENT_TAG, event_len, out);
+    field(1, room.len(), out);
+    out.extend_from_slice(room.as_bytes());
+    field(2, publication_len, out);
+    if publication.offset > 0 {
+        encode_key(1, WireType::Varint, out);
+        encode_varint(publication.offset, out);
+    }
+    field(payload_tag, payload.len(), out);
+    out.extend_from_slice(payload);
+    for (tag, text) in present_texts {
+        field(*tag, text.len(), out);
+        out.extend_from_slice(text);
+    }
+    for (tag, us) in present_stamps {
+        encode_key(*tag, WireType::Varint, out);
+        encode_varint(*us, out);
+    }
+}
+
+/// Appends what stands before a field's bytes. The tags here are below 16: one byte with the type.
+fn field(tag: u32, len: usize, out: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(len as u64, out);
+}
+
+fn field_len(len: usize) -> usize {
+    1 + varint_len(len as u64) + len
+}
+
+/// As protobuf has it, a number that is 0 is not written.
+fn number_len(value: u64) -> usize {
+    if value > 0 { 1 + varint_len(value) } else { 0 }
 }
 
 /// Appends a push.
@@ -581,5 +649,58 @@ fn read_reason(reason: i32) -> Result<Option<GapReason>, String> {
         Ok(proto::GapReason::TooFar) => Ok(Some(GapReason::TooFar)),
         Ok(proto::GapReason::Continuity) => Ok(Some(GapReason::Continuity)),
         Err(_) => Err(format!("unknown reason {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_written_as_its_message_would_be() {
+        let room = RoomName::parse("chat:lobby").unwrap();
+        let some = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let stamps = Stamps {
+            sent_us: 1_764_800_000_000_250,
+            received_us: 0,
+            ordered_us: 1,
+        };
+        for (offset, len) in [
+            (0, 0),
+            (1, 1),
+            (127, 100),
+            (128, 127),
+            (u64::MAX, 128),
+            (9, 70_000),
+        ] {
+            for data in [
+                Payload::Json(vec![b'7'; len].into()),
+                Payload::Bytes(vec![7; len].into()),
+            ] {
+                for (from, msg, key, stamps) in [
+                    (some(""), some(""), some(""), Stamps::default()),
+                    (some("ann"), some("m-1"), some("k"), stamps),
+                    (some(""), some("m"), some(""), stamps),
+                ] {
+                    let publication = Publication {
+                        offset,
+                        data: data.clone(),
+                        from,
+                        msg,
+                        key,
+                        stamps,
+                    };
+                    let mut expected = Vec::new();
+                    let event = proto::Event {
+                        room: own(room.as_bytes()),
+                        publication: Some(write_publication(&publication)),
+                    };
+                    write(0, Body::Event(event), &mut expected);
+                    let mut written = Vec::new();
+                    encode_event(&room, &publication, &mut written);
+                    assert_eq!(written, expected, "{publication:?}");
+                }
+            }
+        }
     }
 }
