@@ -482,6 +482,24 @@ fn wrong_bodies_are_rejected_under_their_id_with_the_field() {
 }
 
 #[test]
+fn a_token_may_be_as_long_as_the_book_says() {
+    for codec in CODECS {
+        for (len, is_taken) in [(16 << 10, true), ((16 << 10) + 1, false)] {
+            let command = Command::Refresh {
+                token: "t".repeat(len),
+            };
+            let mut bytes = Vec::new();
+            codec.encode_request(&Request { id: 7, command }, &mut bytes);
+            let mut taken = None;
+            codec
+                .decode(&bytes, &mut |request| taken = Some(request.is_ok()))
+                .unwrap();
+            assert_eq!(taken, Some(is_taken), "{codec:?}, {len}");
+        }
+    }
+}
+
+#[test]
 fn the_proto_file_is_what_the_codec_speaks() {
     // Every field of every message, with its number, stands in both.
     let proto = include_str!("../../../docs/tidegate.proto");

@@ -30,7 +30,7 @@ use crate::{
 
 /// As in the JSON codec: longest client name and version, longest token, most joins in one `connect`.
 const NAME_BYTES_MAX: usize = 64;
-const TOKEN_BYTES_MAX: usize = 8 << 10;
+const TOKEN_BYTES_MAX: usize = 16 << 10;
 const RESUME_MAX: usize = 1_000;
 /// What a `history` and a `presence` without `limit` ask for.
 const LIMIT_DEFAULT: u32 = 50;

@@ -20,7 +20,7 @@ use crate::{
 /// Longest client name and version in bytes.
 const NAME_BYTES_MAX: usize = 64;
 /// Longest token in bytes.
-const TOKEN_BYTES_MAX: usize = 8 << 10;
+const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Most joins in one `connect`.
 const RESUME_MAX: usize = 1_000;
 /// Publications a `history` without `limit` asks for, and members a `presence`.
