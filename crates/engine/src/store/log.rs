@@ -229,7 +229,7 @@ impl LogStore {
             return Ok(());
         };
         let outcome = batch.durability(Some(PersistMode::Buffer)).commit();
-        outcome.map_err(|error| StoreError::Write(words(&error)))
+        outcome.map_err(|error| write_failed(&error))
     }
 
     pub(super) fn sync(&mut self) -> Result<(), StoreError> {
@@ -305,7 +305,7 @@ impl LogStore {
         self.commit()?;
         self.sync()?;
         let open = self.opened()?;
-        let failed = |error: fjall::Error| StoreError::Write(words(&error));
+        let failed = |error: fjall::Error| write_failed(&error);
         open.meta.insert("clean", 1u64.to_le_bytes()).map_err(failed)?;
         let outcome = open.db.persist(PersistMode::SyncAll);
         outcome.map_err(|error| StoreError::Sync(words(&error)))
@@ -346,11 +346,32 @@ fn read_failed(error: fjall::Error) -> StoreError {
     StoreError::Read(words(&error))
 }
 
+/// A poisoned store failed where nobody asked, perhaps in a sync: what was not synced is suspect.
+fn write_failed(error: &fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Poisoned => StoreError::Sync(words(error)),
+        other => StoreError::Write(words(other)),
+    }
+}
+
 /// The system's words where there are some.
 fn words(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Io(error) => error.to_string(),
         fjall::Error::Poisoned => "an earlier write failed".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poisoned_store_is_suspected_of_a_lost_sync() {
+        let poisoned = write_failed(&fjall::Error::Poisoned);
+        assert!(matches!(poisoned, StoreError::Sync(_)), "{poisoned:?}");
+        let full = write_failed(&std::io::Error::from(std::io::ErrorKind::StorageFull).into());
+        assert!(matches!(full, StoreError::Write(_)), "{full:?}");
     }
 }
