@@ -49,11 +49,14 @@ pub struct Group {
     /// Publishes refused.
     pub rejects: u64,
     reads: Vec<(u8, Ticket, RoomName, HistoryQuery)>,
-    /// What to answer if the group fails.
+    /// What to answer if the group fails: whose answer is among `synced_events`, or still to be read,
     receipts: Vec<(u8, Receipt)>,
+    /// and whose answer is among `events`.
+    early_receipts: Vec<(u8, Receipt)>,
     needs_sync: bool,
 }
 
+#[derive(Clone)]
 enum Receipt {
     Publish(Ticket),
     Attach(RoomName, u64),
@@ -64,6 +67,12 @@ impl Group {
     /// Whether an fdatasync must come before `synced_events`.
     pub fn needs_sync(&self) -> bool {
         self.needs_sync
+    }
+
+    /// Takes `events`, to be told: a sync that fails later no longer rejects what they answer.
+    pub fn take_events(&mut self) -> Vec<(u8, Event)> {
+        self.early_receipts.clear();
+        std::mem::take(&mut self.events)
     }
 }
 
@@ -108,16 +117,20 @@ impl Rooms {
         store: &mut Store,
         group: &mut Group,
     ) -> Result<(), StoreError> {
-        let outcome = self.try_handle(port, request, now, now_us, store, group);
-        match outcome {
+        let (receipts, events) = (group.receipts.len(), group.events.len());
+        match self.try_handle(port, request, now, now_us, store, group) {
+            Ok(()) => {}
             // One room's trouble is its own: the store goes on.
             Err(error @ (StoreError::Damaged { .. } | StoreError::Read(_))) => {
-                let (port, receipt) = group.receipts.pop().expect("what reads has a receipt");
-                group.events.push((port, rejected(receipt, &error)));
-                Ok(())
+                let (port, receipt) = group.receipts.last().expect("what reads has a receipt");
+                group.events.push((*port, rejected(receipt.clone(), &error)));
             }
-            other => other,
+            Err(other) => return Err(other),
         }
+        if group.receipts.len() > receipts && group.events.len() > events {
+            group.early_receipts.extend(group.receipts.pop());
+        }
+        Ok(())
     }
 
     fn try_handle(
@@ -431,11 +444,11 @@ impl Rooms {
     /// The store failed: rejects for every request of the group; nothing of it is spread.
     /// Every room is read anew when it is needed again, and whoever is attached attaches anew.
     pub fn fail(&mut self, group: Group, error: &StoreError) -> Vec<(u8, Event)> {
-        let mut events: Vec<(u8, Event)> = group
-            .receipts
-            .into_iter()
-            .map(|(port, receipt)| (port, rejected(receipt, error)))
-            .collect();
+        // Members are in memory alone: who asked for them is answered.
+        let is_of_members = |(_, event): &(u8, Event)| matches!(event, Event::Presence { .. });
+        let mut events: Vec<(u8, Event)> = group.events.into_iter().filter(is_of_members).collect();
+        let receipts = group.early_receipts.into_iter().chain(group.receipts);
+        events.extend(receipts.map(|(port, receipt)| (port, rejected(receipt, error))));
         for (_, room) in &mut self.rooms {
             if let Some(loaded) = room.loaded.take() {
                 self.memory_bytes -= loaded.memory_bytes();

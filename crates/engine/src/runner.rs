@@ -195,7 +195,8 @@ impl Runner {
             return self.fail(group, error);
         }
         let append = begun.elapsed();
-        self.tell(std::mem::take(&mut group.events));
+        let events = group.take_events();
+        self.tell(events);
         let mut sync = None;
         if group.needs_sync() {
             // Those who need not wait are told before, not after.
@@ -284,7 +285,10 @@ impl Runner {
                 let now = self.now();
                 let mut group = Group::default();
                 self.rooms.drop_port(port as u8, now, &mut group);
-                self.commit(group, now);
+                match self.failed {
+                    None => self.commit(group, now),
+                    Some(_) => self.tell(group.events.into_iter().chain(group.synced_events)),
+                }
                 self.ring();
             }
         }
