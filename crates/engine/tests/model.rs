@@ -16,7 +16,7 @@ use tidegate_engine::{
 };
 use tidegate_wire::{Payload, RoomName};
 
-const COUNT: usize = 7;
+const COUNT: usize = 4;
 const BYTES: usize = 300;
 const AGE_US: u64 = 50;
 const DEDUP_COUNT: usize = 4;
@@ -189,9 +189,9 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn the_log_store_agrees_with_the_twin(steps in prop::collection::vec(step(), 1..80)) {
+    fn the_log_store_agrees_with_the_twin(steps in prop::collection::vec(step(), 60..120)) {
         let dir = tempfile::tempdir().unwrap();
         check(&EngineConfig::Log(LogConfig { dir: dir.path().join("data") }), steps);
     }
