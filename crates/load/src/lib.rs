@@ -5,21 +5,35 @@
 //! coordinated omission).
 //!
 //! ```text
-//!   workload   what is sent when, and what is asked of the outcome
+//!   workload   what is done in which order, and what is asked of the outcome
+//!   plan       who subscribes to what, what is published how often, which process has which
+//!   crew       carries out a plan, alone or in several processes
+//!   part       one process's share: a turn at a time
+//!   parts      the other processes, as the parent sees them
+//!   child      one of them, as it sees itself
+//!   tally      what one process counted, told to another and merged
 //!   swarm      thousands of connections on one epoll, received as cheaply as can be
 //!   floor      the bare server: accept, and write pre-framed buffers
 //!   report     percentiles, losses, the server's CPU and memory
 //! ```
 
+mod child;
+mod crew;
 mod floor;
+mod part;
+mod parts;
+mod plan;
 mod process;
 mod report;
 mod swarm;
+mod tally;
 mod workload;
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, Subcommand};
+
+use crate::plan::{PROCESSES_MAX, Plan, Share};
 
 /// `tidegate load`.
 #[derive(Debug, ClapArgs)]
@@ -163,6 +177,12 @@ pub struct Target {
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
+    /// Processes that share the connections; as many as their descriptors need if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(PROCESSES_MAX)))]
+    processes: Option<u32>,
+    /// Which share of the plan this process has: it was started by another.
+    #[arg(long, hide = true)]
+    part: Option<Share>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -195,14 +215,58 @@ pub enum LoadError {
     /// The token.
     #[error("cannot make a token: {0}")]
     Token(String),
+    /// The server, to someone who wanted to come in.
+    #[error("{why}, when {joined} of {wanted} connections had joined{}", way_out(why))]
+    Refused {
+        /// Its words.
+        why: String,
+        /// Connections that are in.
+        joined: usize,
+        /// Connections this process wanted.
+        wanted: usize,
+    },
     /// Descriptors.
-    #[error("{wanted} connections, but this process may open {allowed} descriptors only")]
+    #[error(
+        "{wanted} connections in {processes} processes, but each may open {allowed} descriptors only; \
+         raise `ulimit -n`, or want less"
+    )]
     Descriptors {
         /// Wanted.
         wanted: usize,
+        /// How many there may be.
+        processes: usize,
         /// Allowed.
         allowed: u64,
     },
+    /// A workload that cannot be split.
+    #[error(
+        "`{0}` runs in one process only: all its connections publish, and one process publishes on schedule"
+    )]
+    OneProcess(&'static str),
+    /// One of several processes.
+    #[error("process {number} of {of} {why}; the others are ended too")]
+    Part {
+        /// Which, from 1.
+        number: usize,
+        /// Of how many.
+        of: usize,
+        /// What it did.
+        why: String,
+    },
+    /// A parent of another version.
+    #[error("the command {0} is unknown")]
+    Command(String),
+}
+
+/// What can be done about a refusal.
+fn way_out(why: &str) -> &'static str {
+    match why.contains(" 503") {
+        true => {
+            ": a server says 503 when it is out of descriptors or at its `limits.connections_max`; \
+             raise `ulimit -n` where it starts, or want fewer connections"
+        }
+        false => "",
+    }
 }
 
 impl LoadError {
@@ -211,71 +275,98 @@ impl LoadError {
     }
 }
 
+impl Workload {
+    /// What is measured, and the plan that follows from the words; the floor has neither.
+    fn plan(&self) -> Option<(&Target, Plan)> {
+        Some(match self {
+            Self::Viral {
+                target,
+                subscribers,
+                rate,
+                quiet,
+                stopped,
+            } => (target, Plan::viral(*subscribers, *rate, *quiet, *stopped)),
+            Self::Rooms {
+                target,
+                rooms,
+                subscribers,
+                rate,
+            } => (target, Plan::rooms(*rooms, *subscribers, *rate)),
+            Self::Saturate {
+                target, subscribers, ..
+            } => (target, Plan::saturate(*subscribers, 1.0)),
+            Self::Idle {
+                target,
+                connections,
+                rooms,
+            } => (target, Plan::silent("idle", *connections, *rooms)),
+            Self::Storm {
+                target,
+                connections,
+                rooms,
+                ..
+            } => (target, Plan::silent("storm", *connections, *rooms)),
+            Self::Slow {
+                target,
+                subscribers,
+                stopped,
+                rate,
+            } => (target, Plan::viral(*subscribers, *rate, 0, *stopped)),
+            Self::Publish {
+                target,
+                publishers,
+                rate,
+                namespace,
+            } => (target, Plan::publish(*publishers, *rate, namespace)),
+            Self::Floor { .. } => return None,
+        })
+    }
+}
+
 /// Runs a workload. Fails when something was lost, doubled or out of order.
 pub fn run(args: Args) -> ExitCode {
-    let outcome = match args.workload {
-        Workload::Viral {
-            target,
-            subscribers,
-            rate,
-            quiet,
-            stopped,
-        } => workload::viral(&target, subscribers, rate, quiet, stopped),
-        Workload::Rooms {
-            target,
-            rooms,
-            subscribers,
-            rate,
-        } => workload::rooms(&target, rooms, subscribers, rate),
+    let Some((target, plan)) = args.workload.plan() else {
+        return serve_floor(&args.workload);
+    };
+    if let Some(share) = target.part {
+        return child::serve(target, &plan, share);
+    }
+    let outcome = match &args.workload {
         Workload::Saturate {
-            target,
             subscribers,
             limit_ms,
-        } => workload::saturate(&target, subscribers, Duration::from_millis(limit_ms)),
-        Workload::Idle {
-            target,
-            connections,
-            rooms,
-        } => workload::idle(&target, connections, rooms),
-        Workload::Storm {
-            target,
-            connections,
-            rooms,
-            wait_restart,
-        } => workload::storm(&target, connections, rooms, wait_restart),
-        Workload::Slow {
-            target,
-            subscribers,
-            stopped,
-            rate,
-        } => workload::viral(&target, subscribers, rate, 0, stopped),
-        Workload::Publish {
-            target,
-            publishers,
-            rate,
-            namespace,
-        } => workload::publish(&target, publishers, rate, &namespace),
-        Workload::Floor { listen, corked, fair } => {
-            let mode = match (corked, fair) {
-                (true, _) => floor::Mode::Corked,
-                (_, true) => floor::Mode::Fair,
-                _ => floor::Mode::Plain,
-            };
-            return match floor::serve(listen, mode) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("tidegate load: {error}");
-                    ExitCode::FAILURE
-                }
-            };
+            ..
+        } => workload::saturate(target, *subscribers, Duration::from_millis(*limit_ms)),
+        Workload::Idle { .. } => workload::idle(target, plan),
+        Workload::Storm { wait_restart, .. } => workload::storm(target, plan, *wait_restart),
+        Workload::Publish { .. } => workload::publish(target, plan),
+        Workload::Viral { .. } | Workload::Rooms { .. } | Workload::Slow { .. } | Workload::Floor { .. } => {
+            workload::play(target, plan)
         }
     };
     match outcome {
         Ok(report) if report.is_clean() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(2),
-        Err(error) => {
-            eprintln!("tidegate load: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn serve_floor(workload: &Workload) -> ExitCode {
+    let Workload::Floor { listen, corked, fair } = workload else {
+        unreachable!("only the floor has no plan");
+    };
+    let mode = match (corked, fair) {
+        (true, _) => floor::Mode::Corked,
+        (_, true) => floor::Mode::Fair,
+        _ => floor::Mode::Plain,
+    };
+    match floor::serve(*listen, mode) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &LoadError) -> ExitCode {
+    eprintln!("tidegate load: {error}");
+    ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! What the system tells: a process's CPU and memory, our own descriptors.
+//! What the system tells: a process's CPU and memory, our own descriptors, the steady clock.
 
 use std::{fs, time::Duration};
 
@@ -55,6 +55,17 @@ pub(crate) fn retransmits() -> u64 {
     let place = names.split_whitespace().position(|name| name == "RetransSegs");
     let value = place.and_then(|place| values.split_whitespace().nth(place));
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// The machine's steady clock (`CLOCK_MONOTONIC`): the same in every process.
+pub(crate) fn steady_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a valid pointer to a struct of ours; this clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Raises the limit of descriptors as far as it goes; returns what it is then.

@@ -5,23 +5,27 @@ use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use hdrhistogram::Histogram;
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use socket2::{Domain, Socket, Type};
 use tidegate_wire::ws::{
     frame::{Opcode, client_frame, parse_header},
     handshake,
 };
 
-use crate::{LoadError, Target, report::histogram};
+use crate::{LoadError, Target, process::steady_ns, report::histogram, tally::Received};
 
 /// Connections whose handshake is under way at a time.
 const OPENING_MAX: usize = 512;
 /// Connections per local address: a tuple has 28,000 ports, and looking for the last ones is slow.
 const PER_ADDRESS: usize = 8_000;
+/// The swarm's clock says this when it starts, so that every intended time has 13 digits.
+const CLOCK_START_NS: u64 = 1_000_000_000_000;
+const WAKER: Token = Token(usize::MAX);
 const KEY: [u8; 16] = *b"tidegate load ws";
 
 /// What a connection is for.
@@ -35,6 +39,16 @@ pub(crate) struct Role {
     pub(crate) is_stopped: bool,
 }
 
+impl Role {
+    pub(crate) fn publisher() -> Self {
+        Self {
+            room: None,
+            class: 0,
+            is_stopped: false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Closed,
@@ -45,20 +59,14 @@ enum Stage {
 
 struct Connection {
     role: Role,
+    /// Its own in the whole run: the local address and the token's subject follow from it.
+    number: usize,
     stage: Stage,
     socket: Option<TcpStream>,
     partial: Vec<u8>,
     unsent: Vec<u8>,
     last_offset: u64,
     delivered: u64,
-}
-
-/// What was received, by class.
-pub(crate) struct Received {
-    pub(crate) latency_us: Histogram<u64>,
-    pub(crate) delivered: u64,
-    pub(crate) doubled: u64,
-    pub(crate) out_of_order: u64,
 }
 
 /// See the file.
@@ -74,7 +82,8 @@ pub(crate) struct Swarm {
     opening: usize,
     ready: usize,
     next_to_open: usize,
-    pub(crate) base: Instant,
+    /// When the swarm's clock started, on the machine's.
+    clock_started_ns: u64,
     pub(crate) received: Vec<Received>,
     /// Intended times of publishes by their ids, and the acknowledgements' latencies.
     intended: Vec<u64>,
@@ -114,15 +123,8 @@ impl Swarm {
             opening: 0,
             ready: 0,
             next_to_open: 0,
-            base: Instant::now(),
-            received: (0..classes)
-                .map(|_| Received {
-                    latency_us: histogram(),
-                    delivered: 0,
-                    doubled: 0,
-                    out_of_order: 0,
-                })
-                .collect(),
+            clock_started_ns: steady_ns(),
+            received: (0..classes).map(|_| Received::new()).collect(),
             intended: vec![0],
             acknowledged: 0,
             rejected: 0,
@@ -132,46 +134,48 @@ impl Swarm {
         })
     }
 
-    /// Adds connections; `open_all` opens them.
-    pub(crate) fn add(&mut self, role: Role, count: usize) {
-        for _ in 0..count {
-            self.connections.push(Connection {
-                role: role.clone(),
-                stage: Stage::Closed,
-                socket: None,
-                partial: Vec::new(),
-                unsent: Vec::new(),
-                last_offset: 0,
-                delivered: 0,
-            });
-        }
+    /// Adds a connection with its number in the whole run; `open_some` opens it.
+    pub(crate) fn add(&mut self, role: Role, number: usize) {
+        self.connections.push(Connection {
+            role,
+            number,
+            stage: Stage::Closed,
+            socket: None,
+            partial: Vec::new(),
+            unsent: Vec::new(),
+            last_offset: 0,
+            delivered: 0,
+        });
+    }
+
+    /// Something that ends a `turn` early, from another thread.
+    pub(crate) fn waker(&self) -> Result<Arc<Waker>, LoadError> {
+        let waker = Waker::new(self.poll.registry(), WAKER).map_err(LoadError::system("eventfd"))?;
+        Ok(Arc::new(waker))
+    }
+
+    /// Starts the clock at a moment of the machine's; returns what it says then.
+    pub(crate) fn start_clock(&mut self, at_ns: u64) -> u64 {
+        self.clock_started_ns = at_ns;
+        CLOCK_START_NS
+    }
+
+    /// Nanoseconds on the swarm's clock: intended times are of it.
+    pub(crate) fn now_ns(&self) -> u64 {
+        CLOCK_START_NS + steady_ns().saturating_sub(self.clock_started_ns)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Opens every connection, and waits until all are connected and joined.
-    pub(crate) fn open_all(&mut self) -> Result<(), LoadError> {
-        let allowed = crate::process::raise_descriptors();
-        if self.connections.len() as u64 + 32 > allowed {
-            let wanted = self.connections.len();
-            return Err(LoadError::Descriptors { wanted, allowed });
-        }
+    /// From now on `open_some` opens what is closed.
+    pub(crate) fn reopen(&mut self) {
         self.next_to_open = 0;
-        let mut told = Instant::now();
-        while self.ready < self.connections.len() {
-            self.open_some()?;
-            self.turn(Duration::from_millis(100))?;
-            if told.elapsed() > Duration::from_secs(2) {
-                told = Instant::now();
-                eprintln!("{} of {} connected", self.ready, self.connections.len());
-            }
-        }
-        Ok(())
     }
 
-    fn open_some(&mut self) -> Result<(), LoadError> {
+    /// Opens some more, as long as not too many are under way.
+    pub(crate) fn open_some(&mut self) -> Result<(), LoadError> {
         while self.opening < OPENING_MAX && self.next_to_open < self.connections.len() {
             let index = self.next_to_open;
             self.next_to_open += 1;
@@ -205,7 +209,9 @@ impl Swarm {
                     size_of_val(&on) as u32,
                 );
             }
-            let local = Ipv4Addr::new(127, 0, 0, 2 + (index / PER_ADDRESS) as u8);
+            let number = self.connections[index].number;
+            let local =
+                Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + (number / PER_ADDRESS) as u32);
             socket.bind(&SocketAddr::from((local, 0)).into())?;
         }
         match socket.connect(&self.address.into()) {
@@ -253,6 +259,9 @@ impl Swarm {
             });
         }
         for event in &events {
+            if event.token() == WAKER {
+                continue;
+            }
             let index = event.token().0;
             if event.is_writable() {
                 self.write(index);
@@ -327,7 +336,7 @@ impl Swarm {
             Stage::Ready => self.ready -= 1,
             Stage::Opening | Stage::Joining => {
                 self.opening -= 1;
-                return Err(LoadError::Server(why.to_owned()));
+                return Err(self.refused(&format!("the server {why}")));
             }
             Stage::Closed => {}
         }
@@ -335,18 +344,26 @@ impl Swarm {
         Ok(())
     }
 
+    fn refused(&self, why: &str) -> LoadError {
+        LoadError::Refused {
+            why: why.to_owned(),
+            joined: self.ready,
+            wanted: self.connections.len(),
+        }
+    }
+
     /// Takes all whole frames; returns the bytes used.
     fn take(&mut self, index: usize, bytes: &[u8]) -> Result<usize, LoadError> {
         let mut at = 0;
         if self.connections[index].stage == Stage::Opening {
-            match handshake::parse_response(bytes, KEY).map_err(LoadError::Server)? {
+            match handshake::parse_response(bytes, KEY).map_err(|why| self.refused(&why))? {
                 None => return Ok(0),
                 Some(len) => at = len,
             }
             self.connections[index].stage = Stage::Joining;
             self.introduce(index)?;
         }
-        let now_ns = self.base.elapsed().as_nanos() as u64;
+        let now_ns = self.now_ns();
         loop {
             let header =
                 parse_header(&bytes[at..]).map_err(|error| LoadError::Server(format!("sent {error}")))?;
@@ -380,7 +397,7 @@ impl Swarm {
         let token = match &self.tokens {
             Tokens::None => String::new(),
             Tokens::One(token) => token.clone(),
-            Tokens::Made(secret) => make_token(secret, index)?,
+            Tokens::Made(secret) => make_token(secret, self.connections[index].number)?,
         };
         let join = match &self.connections[index].role.room {
             Some(room) => format!(r#"{{"id":2,"join":{{"room":"{room}"}}}}"#),
@@ -456,7 +473,7 @@ impl Swarm {
         self.write(index);
     }
 
-    /// Publishes from a connection, `intended` being nanoseconds since `base`.
+    /// Publishes from a connection, `intended` being of the swarm's clock.
     pub(crate) fn publish(&mut self, index: usize, room: &str, intended: u64, pad: &str) {
         let id = self.intended.len() + 2;
         self.intended.push(intended);
@@ -479,9 +496,9 @@ fn number_after(payload: &[u8], marker: &[u8]) -> Option<u64> {
     any.then_some(number)
 }
 
-fn make_token(secret: &str, index: usize) -> Result<String, LoadError> {
+fn make_token(secret: &str, number: usize) -> Result<String, LoadError> {
     let claims = serde_json::json!({
-        "sub": format!("load-{index}"),
+        "sub": format!("load-{number}"),
         "exp": 4_102_444_800u64,
         "grants": [{"rooms": ["*"], "can": ["join", "publish", "presence", "history"]}],
     });

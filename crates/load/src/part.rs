@@ -1,0 +1,302 @@
+//! One process's share of a plan: it opens, publishes on schedule and receives, a turn at a time.
+//!
+//! A part does one command after the other and says how far it is; whoever drives it (`crew` in
+//! the same process, `child` in another) decides what is next. Times are on the machine's steady
+//! clock, which all processes share.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    LoadError, Target,
+    plan::{Plan, Share, Stream},
+    process::steady_ns,
+    swarm::Swarm,
+    tally::{Status, Tally},
+};
+
+/// What a part is told to do. Until it is told more it goes on receiving.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    /// Connect and join with all that are closed. Done when the last is joined.
+    Open { at_ns: u64 },
+    /// Publish on schedule. Done when the last publication has left.
+    Play {
+        at_ns: u64,
+        for_ns: u64,
+        intervals_ns: Vec<f64>,
+    },
+    /// Drop every connection without a word.
+    Drop,
+    /// Done when the server has dropped every connection.
+    AwaitLoss,
+}
+
+impl Command {
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Open { at_ns } => json!({"do": "open", "at_ns": at_ns}),
+            Self::Play {
+                at_ns,
+                for_ns,
+                intervals_ns,
+            } => json!({"do": "play", "at_ns": at_ns, "for_ns": for_ns, "intervals_ns": intervals_ns}),
+            Self::Drop => json!({"do": "drop"}),
+            Self::AwaitLoss => json!({"do": "await_loss"}),
+        }
+    }
+
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        let at_ns = value["at_ns"].as_u64();
+        match value["do"].as_str()? {
+            "open" => Some(Self::Open { at_ns: at_ns? }),
+            "play" => Some(Self::Play {
+                at_ns: at_ns?,
+                for_ns: value["for_ns"].as_u64()?,
+                intervals_ns: value["intervals_ns"]
+                    .as_array()?
+                    .iter()
+                    .map(Value::as_f64)
+                    .collect::<Option<_>>()?,
+            }),
+            "drop" => Some(Self::Drop),
+            "await_loss" => Some(Self::AwaitLoss),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    Receive,
+    Open { at_ns: u64 },
+    Play { at_ns: u64, end_ns: u64 },
+    AwaitLoss,
+}
+
+/// A stream that is being sent.
+struct Playing {
+    stream: Stream,
+    /// Connections that publish it, in turn.
+    publishers: Vec<usize>,
+    sent: u64,
+    first_ns: u64,
+}
+
+impl Playing {
+    /// When the next publication is meant to leave, on the swarm's clock.
+    fn next_ns(&self) -> u64 {
+        self.first_ns + (self.sent as f64 * self.stream.interval_ns) as u64
+    }
+}
+
+/// See the file.
+pub(crate) struct Part {
+    swarm: Swarm,
+    streams: Vec<Playing>,
+    task: Task,
+    task_number: u64,
+    done_ns: Option<u64>,
+    pad: String,
+}
+
+impl Part {
+    pub(crate) fn new(target: &Target, plan: &Plan, share: Share) -> Result<Self, LoadError> {
+        let mut swarm = Swarm::new(target, plan.classes.len())?;
+        let roles = plan.subscribers.iter();
+        let roles = roles.flat_map(|(role, count)| std::iter::repeat_n(role, *count));
+        let mut number = 0;
+        for role in roles {
+            if share.has(number) {
+                swarm.add(role.clone(), number);
+            }
+            number += 1;
+        }
+        let mut streams = Vec::new();
+        if share.has_publishers() {
+            let first = swarm.len();
+            for publisher in 0..plan.publishers {
+                swarm.add(crate::swarm::Role::publisher(), number + publisher);
+            }
+            streams.extend(plan.streams.iter().map(|stream| Playing {
+                stream: stream.clone(),
+                publishers: stream.publishers.clone().map(|n| first + n).collect(),
+                sent: 0,
+                first_ns: 0,
+            }));
+        }
+        Ok(Self {
+            swarm,
+            streams,
+            task: Task::Receive,
+            task_number: 0,
+            done_ns: None,
+            // `{"t":…,"p":"…"}` with a time of 13 digits.
+            pad: "x".repeat(target.payload.saturating_sub(26)),
+        })
+    }
+
+    /// Something that ends a `turn` early, from another thread.
+    pub(crate) fn waker(&self) -> Result<Arc<mio::Waker>, LoadError> {
+        self.swarm.waker()
+    }
+
+    pub(crate) fn begin(&mut self, command: Command) {
+        self.task_number += 1;
+        self.done_ns = None;
+        self.task = match command {
+            Command::Open { at_ns } => {
+                self.swarm.reopen();
+                Task::Open { at_ns }
+            }
+            Command::Play {
+                at_ns,
+                for_ns,
+                intervals_ns,
+            } => {
+                let begun = self.swarm.start_clock(at_ns);
+                for (n, playing) in self.streams.iter_mut().enumerate() {
+                    let interval = intervals_ns.get(n).copied();
+                    playing.stream.interval_ns = interval.unwrap_or(playing.stream.interval_ns);
+                    playing.sent = 0;
+                    let shift = (playing.stream.interval_ns * 0.37 * n as f64) as u64;
+                    playing.first_ns = begun + shift % 1_000_000_000;
+                }
+                Task::Play {
+                    at_ns,
+                    end_ns: begun + for_ns,
+                }
+            }
+            Command::Drop => {
+                self.swarm.drop_all();
+                self.done_ns = Some(steady_ns());
+                Task::Receive
+            }
+            Command::AwaitLoss => Task::AwaitLoss,
+        };
+    }
+
+    /// Does what is due, and handles what has come; waits at most so long for something.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), LoadError> {
+        let task = self.task;
+        let is_done = match task {
+            Task::Receive => {
+                self.swarm.turn(wait)?;
+                return Ok(());
+            }
+            Task::Open { at_ns } if self.is_early(at_ns, wait)? => false,
+            Task::Play { at_ns, .. } if self.is_early(at_ns, wait)? => false,
+            Task::Open { .. } => {
+                self.swarm.open_some()?;
+                if self.swarm.ready() < self.swarm.len() {
+                    self.swarm.turn(wait)?;
+                }
+                if self.swarm.closed > 0 {
+                    return Err(LoadError::Server(format!(
+                        "closed {} connections that were joined while others were being opened",
+                        self.swarm.closed
+                    )));
+                }
+                self.swarm.ready() == self.swarm.len()
+            }
+            Task::Play { end_ns, .. } => self.play(end_ns, wait)?,
+            Task::AwaitLoss => {
+                self.swarm.turn(wait)?;
+                self.swarm.ready() == 0
+            }
+        };
+        if is_done {
+            self.done_ns = Some(steady_ns());
+            self.task = Task::Receive;
+        }
+        Ok(())
+    }
+
+    /// Whether a task is for later; then it goes on receiving until that, and no longer.
+    fn is_early(&mut self, at_ns: u64, wait: Duration) -> Result<bool, LoadError> {
+        let left = at_ns.saturating_sub(steady_ns());
+        if left > 0 {
+            self.swarm.turn(wait.min(Duration::from_nanos(left)))?;
+        }
+        Ok(left > 0)
+    }
+
+    /// Sends what is due; returns whether the schedule is at its end.
+    fn play(&mut self, end_ns: u64, wait: Duration) -> Result<bool, LoadError> {
+        let now = self.swarm.now_ns();
+        let mut next = end_ns;
+        for playing in &mut self.streams {
+            // A bounded burst, so that receiving goes on however far behind we are.
+            for _ in 0..64 {
+                let intended = playing.next_ns();
+                if intended > now || intended >= end_ns {
+                    break;
+                }
+                let place = playing.sent as usize;
+                let room = &playing.stream.rooms[place % playing.stream.rooms.len()];
+                let publisher = playing.publishers[place % playing.publishers.len()];
+                self.swarm.publish(publisher, room, intended, &self.pad);
+                playing.sent += 1;
+            }
+            next = next.min(playing.next_ns());
+        }
+        if now >= end_ns {
+            return Ok(true);
+        }
+        let until_next = Duration::from_nanos(next.saturating_sub(now));
+        self.swarm.turn(until_next.min(wait))?;
+        Ok(false)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            task: self.task_number,
+            done_ns: self.done_ns,
+            ready: self.swarm.ready() as u64,
+            delivered: self.swarm.received.iter().map(|class| class.delivered).sum(),
+            acknowledged: self.swarm.acknowledged,
+            rejected: self.swarm.rejected,
+            sent: self.sent(),
+        }
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        Tally {
+            classes: self.swarm.received.clone(),
+            ack_us: self.swarm.ack_us.clone(),
+            acknowledged: self.swarm.acknowledged,
+            rejected: self.swarm.rejected,
+            closed: self.swarm.closed as u64,
+            sent: self.sent(),
+        }
+    }
+
+    fn sent(&self) -> Vec<u64> {
+        self.streams.iter().map(|playing| playing.sent).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_told_and_understood_are_the_same() {
+        for command in [
+            Command::Open { at_ns: u64::MAX },
+            Command::Play {
+                at_ns: 1,
+                for_ns: 2,
+                intervals_ns: vec![1e9 / 3.0],
+            },
+            Command::Drop,
+            Command::AwaitLoss,
+        ] {
+            let text = command.to_json().to_string();
+            let understood = Command::from_json(&serde_json::from_str(&text).unwrap());
+            assert_eq!(understood, Some(command));
+        }
+        assert_eq!(Command::from_json(&json!({"do": "dance"})), None);
+    }
+}
