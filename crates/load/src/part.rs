@@ -103,7 +103,7 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn new(target: &Target, plan: &Plan, share: Share) -> Result<Self, LoadError> {
-        let mut swarm = Swarm::new(target, plan.classes.len())?;
+        let mut swarm = Swarm::new(target, plan.classes.len(), share.of)?;
         let roles = plan.subscribers.iter();
         let roles = roles.flat_map(|(role, count)| std::iter::repeat_n(role, *count));
         let mut number = 0;

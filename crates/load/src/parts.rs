@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A child tells something ten times a second; one that is silent for so long hangs.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 struct Part {
     process: Child,

@@ -3,26 +3,28 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::fd::AsRawFd,
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
-use socket2::{Domain, Socket, Type};
 use tidegate_wire::ws::{
     frame::{Opcode, client_frame, parse_header},
     handshake,
 };
 
-use crate::{LoadError, Target, process::steady_ns, report::histogram, tally::Received};
+use crate::{
+    LoadError, Target,
+    entry::{self, Tokens},
+    process::steady_ns,
+    report::histogram,
+    tally::Received,
+};
 
-/// Connections whose handshake is under way at a time.
+/// Connections whose handshake is under way at a time, in all processes.
 const OPENING_MAX: usize = 512;
-/// Connections per local address: a tuple has 28,000 ports, and looking for the last ones is slow.
-const PER_ADDRESS: usize = 8_000;
 /// The swarm's clock says this when it starts, so that every intended time has 13 digits.
 const CLOCK_START_NS: u64 = 1_000_000_000_000;
 const WAKER: Token = Token(usize::MAX);
@@ -80,6 +82,7 @@ pub(crate) struct Swarm {
     tokens: Tokens,
     connections: Vec<Connection>,
     opening: usize,
+    opening_max: usize,
     ready: usize,
     next_to_open: usize,
     /// When the swarm's clock started, on the machine's.
@@ -94,23 +97,12 @@ pub(crate) struct Swarm {
     mask: u32,
 }
 
-enum Tokens {
-    None,
-    One(String),
-    Made(String),
-}
-
 impl Swarm {
-    pub(crate) fn new(target: &Target, classes: usize) -> Result<Self, LoadError> {
+    pub(crate) fn new(target: &Target, classes: usize, processes: usize) -> Result<Self, LoadError> {
         let wrong = || LoadError::Url(target.url.clone());
         let rest = target.url.strip_prefix("ws://").ok_or_else(wrong)?;
         let (host, path) = rest.split_once('/').ok_or_else(wrong)?;
         let address = host.parse().map_err(|_| wrong())?;
-        let tokens = match (&target.token, &target.secret) {
-            (Some(token), _) => Tokens::One(token.clone()),
-            (None, Some(secret)) => Tokens::Made(secret.clone()),
-            (None, None) => Tokens::None,
-        };
         Ok(Self {
             poll: Poll::new().map_err(LoadError::system("poll"))?,
             events: Events::with_capacity(2048),
@@ -118,7 +110,8 @@ impl Swarm {
             address,
             host: host.to_owned(),
             path: format!("/{path}"),
-            tokens,
+            tokens: Tokens::of(target),
+            opening_max: (OPENING_MAX / processes).max(1),
             connections: Vec::new(),
             opening: 0,
             ready: 0,
@@ -176,7 +169,7 @@ impl Swarm {
 
     /// Opens some more, as long as not too many are under way.
     pub(crate) fn open_some(&mut self) -> Result<(), LoadError> {
-        while self.opening < OPENING_MAX && self.next_to_open < self.connections.len() {
+        while self.opening < self.opening_max && self.next_to_open < self.connections.len() {
             let index = self.next_to_open;
             self.next_to_open += 1;
             if self.connections[index].stage == Stage::Closed {
@@ -187,39 +180,7 @@ impl Swarm {
     }
 
     fn open(&mut self, index: usize) -> io::Result<()> {
-        let socket = Socket::new(
-            Domain::for_address(self.address),
-            Type::STREAM.nonblocking(),
-            None,
-        )?;
-        socket.set_tcp_nodelay(true)?;
-        if let IpAddr::V4(ip) = self.address.ip()
-            && ip.is_loopback()
-        {
-            // The port is chosen at connect, where the whole tuple counts.
-            let on: libc::c_int = 1;
-            // SAFETY: the descriptor is open, the pointer and length are of `on`.
-            unsafe {
-                let option = (&raw const on).cast();
-                libc::setsockopt(
-                    socket.as_raw_fd(),
-                    libc::IPPROTO_IP,
-                    24,
-                    option,
-                    size_of_val(&on) as u32,
-                );
-            }
-            let number = self.connections[index].number;
-            let local =
-                Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + (number / PER_ADDRESS) as u32);
-            socket.bind(&SocketAddr::from((local, 0)).into())?;
-        }
-        match socket.connect(&self.address.into()) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-            Err(error) => return Err(error),
-        }
-        let mut stream = TcpStream::from_std(socket.into());
+        let mut stream = entry::connect(self.address, self.connections[index].number)?;
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), both)?;
         let head = handshake::request(&self.host, &self.path, KEY, &["tidegate.v1.json"]);
@@ -394,11 +355,7 @@ impl Swarm {
 
     /// Sends connect, and the join behind it.
     fn introduce(&mut self, index: usize) -> Result<(), LoadError> {
-        let token = match &self.tokens {
-            Tokens::None => String::new(),
-            Tokens::One(token) => token.clone(),
-            Tokens::Made(secret) => make_token(secret, self.connections[index].number)?,
-        };
+        let token = self.tokens.make(self.connections[index].number)?;
         let join = match &self.connections[index].role.room {
             Some(room) => format!(r#"{{"id":2,"join":{{"room":"{room}"}}}}"#),
             None => String::new(),
@@ -494,17 +451,6 @@ fn number_after(payload: &[u8], marker: &[u8]) -> Option<u64> {
         number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
     });
     any.then_some(number)
-}
-
-fn make_token(secret: &str, number: usize) -> Result<String, LoadError> {
-    let claims = serde_json::json!({
-        "sub": format!("load-{number}"),
-        "exp": 4_102_444_800u64,
-        "grants": [{"rooms": ["*"], "can": ["join", "publish", "presence", "history"]}],
-    });
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key);
-    token.map_err(|error| LoadError::Token(error.to_string()))
 }
 
 #[cfg(test)]

@@ -123,7 +123,10 @@ fn one_that_runs_out_of_descriptors_splits_by_itself() {
     assert_counts(&report["viral"], 5, 5 * 500);
 
     let output = limited(&["publish", "--publishers", "300", "--seconds", "1"]);
-    assert_failure(&output, &["300 connections", "256 descriptors", "ulimit -n"]);
+    assert_failure(
+        &output,
+        &["300 connections", "one process of 256 descriptors", "ulimit -n"],
+    );
 }
 
 #[test]
@@ -158,6 +161,17 @@ fn one_killed_process_ends_the_run_in_words() {
     wait_until("the others are gone", || {
         !children.iter().any(|pid| is_alive(*pid))
     });
+}
+
+#[test]
+fn one_that_hangs_ends_the_run_in_words() {
+    let (_dir, server) = server("");
+    let generator = spawn(&server);
+    let children = three_children(&generator);
+    kill(children[2], Signal::STOP);
+    let output = generator.wait_with_output().expect("it ends");
+    assert_failure(&output, &["process ", " of 3 has been silent for"]);
+    wait_until("all are gone", || !children.iter().any(|pid| is_alive(*pid)));
 }
 
 #[test]
