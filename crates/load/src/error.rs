@@ -22,12 +22,17 @@ pub enum LoadError {
     #[error("cannot make a token: {0}")]
     Token(String),
     /// The server, to someone who wanted to come in.
-    #[error("{why}, when {joined} of {wanted} connections had joined{}", way_out(why))]
+    #[error(
+        "{why}: of {wanted} connections {joined} were let in and {refused} refused{}",
+        way_out(why)
+    )]
     Refused {
         /// Its words.
         why: String,
         /// Connections that are in.
         joined: usize,
+        /// Connections that were turned away; then no more were tried.
+        refused: usize,
         /// Connections this process wanted.
         wanted: usize,
     },
@@ -76,7 +81,7 @@ fn processes_of(count: usize) -> String {
 fn way_out(why: &str) -> &'static str {
     match why.contains(" 503") {
         true => {
-            ": a server says 503 when it is out of descriptors or at its `limits.connections_max`; \
+            ". A server says 503 when it is out of descriptors or at its `limits.connections_max`; \
              raise `ulimit -n` where it starts, or want fewer connections"
         }
         false => "",

@@ -192,6 +192,9 @@ impl Part {
                 if self.swarm.ready() < self.swarm.len() {
                     self.swarm.turn(wait)?;
                 }
+                if let Some(refusal) = self.swarm.refusal() {
+                    return Err(refusal);
+                }
                 if self.swarm.closed > 0 {
                     return Err(LoadError::Server(format!(
                         "closed {} connections that were joined while others were being opened",

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
@@ -25,6 +25,8 @@ use crate::{
 
 /// Connections whose handshake is under way at a time, in all processes.
 const OPENING_MAX: usize = 512;
+/// From the first refusal until the run ends, if what is under way is still undecided.
+const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 /// The swarm's clock says this when it starts, so that every intended time has 13 digits.
 const CLOCK_START_NS: u64 = 1_000_000_000_000;
 const WAKER: Token = Token(usize::MAX);
@@ -83,6 +85,9 @@ pub(crate) struct Swarm {
     connections: Vec<Connection>,
     opening: usize,
     opening_max: usize,
+    refused: usize,
+    /// The first refusal's words.
+    refusal: Option<(String, Instant)>,
     ready: usize,
     next_to_open: usize,
     /// When the swarm's clock started, on the machine's.
@@ -114,6 +119,8 @@ impl Swarm {
             opening_max: (OPENING_MAX / processes).max(1),
             connections: Vec::new(),
             opening: 0,
+            refused: 0,
+            refusal: None,
             ready: 0,
             next_to_open: 0,
             clock_started_ns: steady_ns(),
@@ -167,9 +174,12 @@ impl Swarm {
         self.next_to_open = 0;
     }
 
-    /// Opens some more, as long as not too many are under way.
+    /// Opens some more, as long as not too many are under way and nobody was refused.
     pub(crate) fn open_some(&mut self) -> Result<(), LoadError> {
-        while self.opening < self.opening_max && self.next_to_open < self.connections.len() {
+        while self.refusal.is_none()
+            && self.opening < self.opening_max
+            && self.next_to_open < self.connections.len()
+        {
             let index = self.next_to_open;
             self.next_to_open += 1;
             if self.connections[index].stage == Stage::Closed {
@@ -272,10 +282,16 @@ impl Swarm {
             let kept = connection.partial.len();
             buffer[..kept].copy_from_slice(&connection.partial);
             let len = match socket.read(&mut buffer[kept..]) {
-                Ok(0) => return self.lose(index, "closed a connection"),
+                Ok(0) => {
+                    self.lose(index, "the server closed a connection".to_owned());
+                    return Ok(());
+                }
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return self.lose(index, &error.to_string()),
+                Err(error) => {
+                    self.lose(index, format!("a connection failed: {error}"));
+                    return Ok(());
+                }
             };
             let used = self.take(index, &buffer[..kept + len])?;
             let connection = &mut self.connections[index];
@@ -290,36 +306,54 @@ impl Swarm {
         }
     }
 
-    fn lose(&mut self, index: usize, why: &str) -> Result<(), LoadError> {
+    /// A connection is over; `why` is a sentence.
+    fn lose(&mut self, index: usize, why: String) {
         let connection = &mut self.connections[index];
         connection.socket = None;
-        match std::mem::replace(&mut connection.stage, Stage::Closed) {
-            Stage::Ready => self.ready -= 1,
-            Stage::Opening | Stage::Joining => {
-                self.opening -= 1;
-                return Err(self.refused(&format!("the server {why}")));
+        match connection.stage {
+            Stage::Ready => {
+                connection.stage = Stage::Closed;
+                self.ready -= 1;
+                self.closed += 1;
             }
+            Stage::Opening | Stage::Joining => self.refuse(index, why),
             Stage::Closed => {}
         }
-        self.closed += 1;
-        Ok(())
     }
 
-    fn refused(&self, why: &str) -> LoadError {
-        LoadError::Refused {
-            why: why.to_owned(),
+    /// Someone who was coming in was turned away. That ends the run, but not before it is known
+    /// how many were let in.
+    fn refuse(&mut self, index: usize, why: String) {
+        self.connections[index].socket = None;
+        self.connections[index].stage = Stage::Closed;
+        self.opening -= 1;
+        self.refused += 1;
+        self.refusal.get_or_insert((why, Instant::now()));
+    }
+
+    /// The error that refusals are, once all that was under way is decided.
+    pub(crate) fn refusal(&self) -> Option<LoadError> {
+        let (why, since) = self.refusal.as_ref()?;
+        let is_decided = self.opening == 0 || since.elapsed() > REFUSAL_WAIT;
+        is_decided.then(|| LoadError::Refused {
+            why: why.clone(),
             joined: self.ready,
+            refused: self.refused,
             wanted: self.connections.len(),
-        }
+        })
     }
 
     /// Takes all whole frames; returns the bytes used.
     fn take(&mut self, index: usize, bytes: &[u8]) -> Result<usize, LoadError> {
         let mut at = 0;
         if self.connections[index].stage == Stage::Opening {
-            match handshake::parse_response(bytes, KEY).map_err(|why| self.refused(&why))? {
-                None => return Ok(0),
-                Some(len) => at = len,
+            match handshake::parse_response(bytes, KEY) {
+                Ok(None) => return Ok(0),
+                Ok(Some(len)) => at = len,
+                Err(why) => {
+                    self.refuse(index, why);
+                    return Ok(bytes.len());
+                }
             }
             self.connections[index].stage = Stage::Joining;
             self.introduce(index)?;
@@ -345,7 +379,7 @@ impl Swarm {
                     let code = payload
                         .first_chunk()
                         .map_or(1005, |code| u16::from_be_bytes(*code));
-                    self.lose(index, &format!("closed a connection with {code}"))?;
+                    self.lose(index, format!("the server closed a connection with {code}"));
                     return Ok(bytes.len());
                 }
                 _ => {}
