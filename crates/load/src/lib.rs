@@ -14,7 +14,6 @@
 //!   child      one of them, as it sees itself
 //!   tally      what one process counted, told to another and merged
 //!   swarm      thousands of connections on one epoll, received as cheaply as can be
-//!   entry      how one comes in: its local address, its token
 //!   floor      the bare server: accept, and write pre-framed buffers
 //!   report     percentiles, losses, the server's CPU and memory
 //! ```
@@ -22,7 +21,6 @@
 mod arguments;
 mod child;
 mod crew;
-mod entry;
 mod error;
 mod floor;
 mod part;

@@ -1,5 +1,9 @@
 //! Thousands of connections on one epoll, received as cheaply as can be: one buffer, a scan for
-//! the offset and the intended time in each event, a histogram.
+//! the offset and the intended time in each event, a histogram. How they come in is in `opening`
+//! (handshakes, refusals) and `entry` (local addresses, tokens).
+
+mod entry;
+mod opening;
 
 use std::{
     io::{self, Read, Write},
@@ -9,24 +13,15 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
+use mio::{Events, Poll, Token, Waker, net::TcpStream};
 use tidegate_wire::ws::{
     frame::{Opcode, client_frame, parse_header},
     handshake,
 };
 
-use crate::{
-    LoadError, Target,
-    entry::{self, Tokens},
-    process::steady_ns,
-    report::histogram,
-    tally::Received,
-};
+use self::entry::Tokens;
+use crate::{LoadError, Target, process::steady_ns, report::histogram, tally::Received};
 
-/// Connections whose handshake is under way at a time, in all processes.
-const OPENING_MAX: usize = 512;
-/// From the first refusal until the run ends, if what is under way is still undecided.
-const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 /// The swarm's clock says this when it starts, so that every intended time has 13 digits.
 const CLOCK_START_NS: u64 = 1_000_000_000_000;
 const WAKER: Token = Token(usize::MAX);
@@ -116,7 +111,7 @@ impl Swarm {
             host: host.to_owned(),
             path: format!("/{path}"),
             tokens: Tokens::of(target),
-            opening_max: (OPENING_MAX / processes).max(1),
+            opening_max: opening::share_of_opening(processes),
             connections: Vec::new(),
             opening: 0,
             refused: 0,
@@ -167,40 +162,6 @@ impl Swarm {
 
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
-    }
-
-    /// From now on `open_some` opens what is closed.
-    pub(crate) fn reopen(&mut self) {
-        self.next_to_open = 0;
-    }
-
-    /// Opens some more, as long as not too many are under way and nobody was refused.
-    pub(crate) fn open_some(&mut self) -> Result<(), LoadError> {
-        while self.refusal.is_none()
-            && self.opening < self.opening_max
-            && self.next_to_open < self.connections.len()
-        {
-            let index = self.next_to_open;
-            self.next_to_open += 1;
-            if self.connections[index].stage == Stage::Closed {
-                self.open(index).map_err(LoadError::system("connect"))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, index: usize) -> io::Result<()> {
-        let mut stream = entry::connect(self.address, self.connections[index].number)?;
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(index), both)?;
-        let head = handshake::request(&self.host, &self.path, KEY, &["tidegate.v1.json"]);
-        let connection = &mut self.connections[index];
-        connection.stage = Stage::Opening;
-        connection.unsent = head;
-        connection.partial = Vec::new();
-        connection.socket = Some(stream);
-        self.opening += 1;
-        Ok(())
     }
 
     /// Drops every connection at once, without a word.
@@ -255,6 +216,11 @@ impl Swarm {
                 Ok(len) => {
                     connection.unsent.drain(..len);
                 }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    let why = format!("cannot connect to {}: {error}", self.address);
+                    return self.lose(index, why);
+                }
+                // Reading tells the rest: there may be a last word.
                 Err(_) => return,
             }
         }
@@ -321,28 +287,6 @@ impl Swarm {
         }
     }
 
-    /// Someone who was coming in was turned away. That ends the run, but not before it is known
-    /// how many were let in.
-    fn refuse(&mut self, index: usize, why: String) {
-        self.connections[index].socket = None;
-        self.connections[index].stage = Stage::Closed;
-        self.opening -= 1;
-        self.refused += 1;
-        self.refusal.get_or_insert((why, Instant::now()));
-    }
-
-    /// The error that refusals are, once all that was under way is decided.
-    pub(crate) fn refusal(&self) -> Option<LoadError> {
-        let (why, since) = self.refusal.as_ref()?;
-        let is_decided = self.opening == 0 || since.elapsed() > REFUSAL_WAIT;
-        is_decided.then(|| LoadError::Refused {
-            why: why.clone(),
-            joined: self.ready,
-            refused: self.refused,
-            wanted: self.connections.len(),
-        })
-    }
-
     /// Takes all whole frames; returns the bytes used.
     fn take(&mut self, index: usize, bytes: &[u8]) -> Result<usize, LoadError> {
         let mut at = 0;
@@ -385,18 +329,6 @@ impl Swarm {
                 _ => {}
             }
         }
-    }
-
-    /// Sends connect, and the join behind it.
-    fn introduce(&mut self, index: usize) -> Result<(), LoadError> {
-        let token = self.tokens.make(self.connections[index].number)?;
-        let join = match &self.connections[index].role.room {
-            Some(room) => format!(r#"{{"id":2,"join":{{"room":"{room}"}}}}"#),
-            None => String::new(),
-        };
-        let both = format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}{join}"#);
-        self.send(index, Opcode::Text, both.as_bytes());
-        Ok(())
     }
 
     fn on_reply(&mut self, index: usize, payload: &[u8], now_ns: u64) -> Result<(), LoadError> {
