@@ -15,6 +15,7 @@
 mod metrics;
 mod port;
 mod presence;
+mod retention;
 mod room;
 pub mod rooms;
 mod runner;

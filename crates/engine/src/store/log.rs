@@ -27,6 +27,8 @@ use super::{Header, Range, Remembered, StoreError, new_epoch, record};
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Room ids are taken in blocks, so that a new room costs no extra write.
 const ID_BLOCK: u64 = 1024;
+/// Of the threads that flush and compact.
+const WORKER_NICE: i32 = 10;
 
 /// See the module.
 pub struct LogStore {
@@ -68,11 +70,7 @@ impl LogStore {
             },
         };
         fs::create_dir_all(&self.dir).map_err(|error| failed(error.into()))?;
-        let db = Database::builder(&self.dir)
-            .manual_journal_persist(true)
-            .worker_threads(1)
-            .open()
-            .map_err(failed)?;
+        let db = open_in_background(&self.dir).map_err(failed)?;
         let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
         let mut open = Open {
             rooms: keyspace("rooms").map_err(failed)?,
@@ -329,6 +327,23 @@ impl Open {
         self.next_id += 1;
         Ok(self.next_id)
     }
+}
+
+/// Opens the database from a thread of low priority, which fjall's workers inherit: flushes and
+/// compaction then take what the engine and the shards leave of a core (setpriority(2)).
+fn open_in_background(dir: &Path) -> Result<Database, fjall::Error> {
+    let dir = dir.to_owned();
+    let open = move || {
+        if let Err(error) = rustix::process::setpriority_process(None, WORKER_NICE) {
+            tracing::debug!(%error, "the store's workers keep the usual priority");
+        }
+        let builder = Database::builder(dir).manual_journal_persist(true);
+        builder.worker_threads(1).open()
+    };
+    let opener = std::thread::Builder::new()
+        .name("tidegate-opener".into())
+        .spawn(open)?;
+    opener.join().expect("opening does not panic")
 }
 
 fn publication_key(id: u64, offset: Offset) -> [u8; 16] {
