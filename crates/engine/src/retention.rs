@@ -157,3 +157,101 @@ fn append(chunks: &mut VecDeque<Chunk>, publication: &Publication, bounds: &Boun
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tidegate_wire::{Epoch, Payload, Position, Stamps};
+
+    use super::*;
+
+    const COUNT: u32 = 100;
+    const BYTES: u64 = 4_000;
+    const AGE_US: u64 = 1_000;
+
+    fn bounds() -> Bounds {
+        Bounds {
+            count: COUNT,
+            bytes: BYTES,
+            age: Duration::from_micros(AGE_US),
+        }
+    }
+
+    fn publication(offset: Offset, size: usize, at_us: u64) -> Publication {
+        Publication {
+            offset,
+            data: Payload::Bytes(vec![0; size].into()),
+            from: Default::default(),
+            msg: Default::default(),
+            key: Default::default(),
+            stamps: Stamps {
+                sent_us: 0,
+                received_us: 0,
+                ordered_us: at_us,
+            },
+        }
+    }
+
+    proptest! {
+        /// Publications of random size and pace; the room is loaded anew now and then, and some of what is read
+        /// then is damaged.
+        #[test]
+        fn a_room_keeps_what_its_policy_says_and_a_chunk_more_at_most(
+            steps in prop::collection::vec((1..120usize, 0..40u64, prop::bool::weighted(0.02)), 1..600),
+            damaged in prop::bool::weighted(0.2),
+        ) {
+            let mut header = Header {
+                id: 1,
+                head: Position { epoch: Epoch(1), offset: 0 },
+                oldest: 1,
+                oldest_us: 0,
+                bytes: 0,
+                touched_us: 0,
+            };
+            let mut kept: VecDeque<Publication> = VecDeque::new();
+            let mut retention = Retention::new(&header);
+            let mut now_us = 1_000_000;
+            for (size, pause_us, is_loaded_anew) in steps {
+                now_us += pause_us;
+                if is_loaded_anew {
+                    retention = Retention::new(&header);
+                }
+                let new = publication(header.head.offset + 1, size, now_us);
+                if header.count() == 0 {
+                    header.oldest_us = now_us;
+                }
+                header.head.offset = new.offset;
+                header.touched_us = now_us;
+                header.bytes += new.weight() as u64;
+                retention.append(&new, &bounds());
+                kept.push_back(new);
+                loop {
+                    match retention.due(&header, &bounds(), now_us) {
+                        Due::Nothing => break,
+                        Due::Drop => {
+                            prop_assert!(retention.drop_oldest(&mut header) > 0);
+                            kept.retain(|p| p.offset >= header.oldest);
+                        }
+                        Due::Read(to) => {
+                            let read: Vec<_> = kept.iter().take_while(|p| p.offset <= to).cloned().collect();
+                            prop_assert_eq!(read[0].offset, header.oldest);
+                            retention.learn(to, if damaged { &[] } else { &read }, &bounds(), &header);
+                        }
+                    }
+                }
+                prop_assert_eq!(header.count(), kept.len() as u64);
+                prop_assert!(header.count() > 0, "the newest goes by age alone");
+                prop_assert!(header.count() < u64::from(COUNT + COUNT / 16 + CHUNK_MAX as u32));
+                if !damaged {
+                    let bytes: usize = kept.iter().map(Publication::weight).sum();
+                    prop_assert_eq!(header.bytes, bytes as u64);
+                    prop_assert!(header.bytes <= BYTES);
+                    prop_assert!(kept[0].stamps.ordered_us + AGE_US + AGE_US / 16 >= now_us);
+                    prop_assert!(header.oldest_us <= kept[0].stamps.ordered_us);
+                }
+            }
+        }
+    }
+}

@@ -14,6 +14,8 @@ use crate::{
     store::{Header, Remembered, Store},
 };
 
+/// Publications after which a kept room's header is written again: the store finds the rest by itself.
+const HEADER_LAG: u64 = 32;
 /// Recent publications at hand for those who attach; more comes from the store.
 const RECENT_MAX: usize = 64;
 
@@ -55,6 +57,8 @@ pub struct Loaded {
     /// The newest publications, without a hole up to the head.
     pub recent: VecDeque<Publication>,
     recent_bytes: usize,
+    /// The head when the header was last written.
+    header_written: Offset,
     /// When what is kept has to go.
     pub retention: Retention,
     messages: HashMap<Bytes, (Offset, u64), RandomState>,
@@ -86,6 +90,7 @@ impl Loaded {
             header,
             recent: VecDeque::new(),
             recent_bytes: 0,
+            header_written: header.head.offset,
             retention: Retention::new(&header),
             messages: HashMap::default(),
             order: VecDeque::new(),
@@ -153,7 +158,14 @@ impl Loaded {
         } else if was_empty {
             header.oldest = publication.offset + 1;
         }
-        store.append(room, header, is_kept.then_some(&publication));
+        match is_kept {
+            true => store.append(header, &publication),
+            false => store.write_header(room, header),
+        }
+        if is_kept && (was_empty || header.head.offset - self.header_written >= HEADER_LAG) {
+            store.write_header(room, header);
+            self.header_written = header.head.offset;
+        }
 
         self.recent_bytes += publication.weight();
         self.recent.push_back(publication.clone());

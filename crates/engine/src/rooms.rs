@@ -564,10 +564,8 @@ impl Rooms {
 
     /// Ages rooms of the store that are not in memory, and forgets those that are long empty.
     fn sweep_store(&mut self, now: Moment, now_us: u64, store: &mut Store) -> Result<(), StoreError> {
-        let rooms = store.rooms_after(&self.sweep_store_after, SWEEP_ROOMS)?;
-        self.sweep_store_after = rooms
-            .last()
-            .map_or_else(Vec::new, |(name, _)| name.as_bytes().to_vec());
+        let (rooms, next) = store.rooms_after(&self.sweep_store_after, SWEEP_ROOMS)?;
+        self.sweep_store_after = next.unwrap_or_default();
         for (name, header) in rooms {
             if self.by_name.contains_key(&name) {
                 continue;

@@ -22,11 +22,13 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteB
 use tidegate_core::{Policy, policy::Durability};
 use tidegate_wire::{Offset, Position, Publication, RoomName};
 
-use super::{Header, Range, Remembered, StoreError, new_epoch, record};
+use super::{Found, Header, Range, Remembered, StoreError, new_epoch, record};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Room ids are taken in blocks, so that a new room costs no extra write.
 const ID_BLOCK: u64 = 1024;
+/// Bytes of headers in memory before they are flushed: a sweep steps over all versions of a header that are there.
+const ROOMS_MEMTABLE: u64 = 8 << 20;
 /// Of the threads that flush and compact.
 const WORKER_NICE: i32 = 10;
 
@@ -72,8 +74,9 @@ impl LogStore {
         fs::create_dir_all(&self.dir).map_err(|error| failed(error.into()))?;
         let db = open_in_background(&self.dir).map_err(failed)?;
         let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
+        let rooms = || KeyspaceCreateOptions::default().max_memtable_size(ROOMS_MEMTABLE);
         let mut open = Open {
-            rooms: keyspace("rooms").map_err(failed)?,
+            rooms: db.keyspace("rooms", rooms).map_err(failed)?,
             publications: keyspace("publications").map_err(failed)?,
             messages: keyspace("messages").map_err(failed)?,
             meta: keyspace("meta").map_err(failed)?,
@@ -145,6 +148,7 @@ impl LogStore {
         let what = "room";
         let (mut header, generation) =
             record::read_header(&found).ok_or(StoreError::Damaged { dir, what })?;
+        open.find_head(&mut header)?;
         if generation != open.generation && policy.durability == Durability::Append {
             header.head.epoch = new_epoch();
             let value = record::write_header(&header, open.generation);
@@ -166,18 +170,19 @@ impl LogStore {
         Ok((header, remembered))
     }
 
-    pub(super) fn append(&mut self, room: &RoomName, header: &Header, publication: Option<&Publication>) {
-        let Some(open) = &mut self.open else {
-            return;
-        };
-        let header_record = record::write_header(header, open.generation);
-        open.stage(|batch, open| {
-            if let Some(publication) = publication {
-                let key = publication_key(header.id, publication.offset);
-                batch.insert(&open.publications, key, record::write_publication(publication));
-            }
-            batch.insert(&open.rooms, room.as_bytes(), header_record);
-        });
+    pub(super) fn append(&mut self, header: &Header, publication: &Publication) {
+        if let Some(open) = &mut self.open {
+            let key = publication_key(header.id, publication.offset);
+            let record = record::write_publication(publication);
+            open.stage(|batch, open| batch.insert(&open.publications, key, record));
+        }
+    }
+
+    pub(super) fn write_header(&mut self, room: &RoomName, header: &Header) {
+        if let Some(open) = &mut self.open {
+            let record = record::write_header(header, open.generation);
+            open.stage(|batch, open| batch.insert(&open.rooms, room.as_bytes(), record));
+        }
     }
 
     pub(super) fn remember(&mut self, header: &Header, message: &Remembered) {
@@ -198,16 +203,14 @@ impl LogStore {
     }
 
     pub(super) fn trim(&mut self, room: &RoomName, header: &Header, from: Offset) {
-        let Some(open) = &mut self.open else {
-            return;
-        };
-        let header_record = record::write_header(header, open.generation);
-        open.stage(|batch, open| {
-            for offset in from..header.oldest {
-                batch.remove(&open.publications, publication_key(header.id, offset));
-            }
-            batch.insert(&open.rooms, room.as_bytes(), header_record);
-        });
+        if let Some(open) = &mut self.open {
+            open.stage(|batch, open| {
+                for offset in from..header.oldest {
+                    batch.remove(&open.publications, publication_key(header.id, offset));
+                }
+            });
+        }
+        self.write_header(room, header);
     }
 
     pub(super) fn remove(&mut self, room: &RoomName) {
@@ -279,15 +282,11 @@ impl LogStore {
         Ok(found)
     }
 
-    pub(super) fn rooms_after(
-        &self,
-        after: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(RoomName, Header)>, StoreError> {
+    pub(super) fn rooms_after(&self, after: &[u8], limit: usize) -> Result<Found, StoreError> {
         let open = self.opened()?;
         let start = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-        let mut rooms = Vec::new();
-        for guard in open.rooms.range::<&[u8], _>(start).take(limit) {
+        let (mut rooms, mut next) = (Vec::new(), None);
+        for (seen, guard) in open.rooms.range::<&[u8], _>(start).take(limit).enumerate() {
             let (key, value) = guard.into_inner().map_err(read_failed)?;
             let name = std::str::from_utf8(&key)
                 .ok()
@@ -295,8 +294,9 @@ impl LogStore {
             if let (Some(name), Some((header, _))) = (name, record::read_header(&value)) {
                 rooms.push((name, header));
             }
+            next = (seen + 1 == limit).then(|| key.to_vec());
         }
-        Ok(rooms)
+        Ok((rooms, next))
     }
 
     pub(super) fn close(&mut self) -> Result<(), StoreError> {
@@ -315,6 +315,26 @@ impl Open {
         let mut batch = self.batch.take().unwrap_or_else(|| self.db.batch());
         write(&mut batch, self);
         self.batch = Some(batch);
+    }
+
+    /// Publications that came after the header was written.
+    fn find_head(&self, header: &mut Header) -> Result<(), StoreError> {
+        let next = publication_key(header.id, header.head.offset + 1);
+        for guard in self
+            .publications
+            .range(next..=publication_key(header.id, Offset::MAX))
+        {
+            let (key, value) = guard.into_inner().map_err(read_failed)?;
+            header.head.offset = (&key[8..])
+                .try_get_u64()
+                .expect("eight bytes of a key of sixteen");
+            // A damaged one is there all the same.
+            if let Some(publication) = record::read_publication(header.head.offset, &value) {
+                header.bytes += publication.weight() as u64;
+                header.touched_us = publication.stamps.ordered_us;
+            }
+        }
+        Ok(())
     }
 
     fn take_id(&mut self) -> Result<u64, StoreError> {
