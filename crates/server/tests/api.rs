@@ -618,6 +618,24 @@ fn a_body_above_the_limit_is_too_large_whether_it_says_its_length_or_not() {
 }
 
 #[test]
+fn a_body_too_large_by_its_own_word_is_refused_before_it_comes() {
+    let world = World::start(1, "");
+    let mut http = Http::to(&world);
+    let head = "POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    http.0.write_all(head.as_bytes()).unwrap();
+    http.answer().problem(413);
+}
+
+#[test]
+fn nothing_is_read_of_a_caller_without_a_key() {
+    let world = World::start(1, KEYS);
+    let mut http = Http::to(&world);
+    let head = "POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+    http.0.write_all(head.as_bytes()).unwrap();
+    http.answer().problem(401);
+}
+
+#[test]
 fn only_known_keys_get_in_and_only_as_far_as_their_scopes() {
     let world = World::start(1, KEYS);
     let publish = json!({"room": "chat:a", "data": 1}).to_string();
@@ -823,6 +841,21 @@ fn a_slow_body_is_ended() {
     http.answer().problem(408);
     // What still comes of it is nobody's next request.
     read_all(&http.0);
+}
+
+#[test]
+fn a_reader_that_stands_still_is_ended() {
+    let limits = format!("{SHORT}http_connections_max = 1");
+    let world = World::start(1, &limits);
+    let mut stopped = Http::to(&world);
+    // Answers that nobody takes, until the kernel and the server hold no more of them.
+    let requests = "GET /v1/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
+    let timeout = Duration::from_millis(50);
+    stopped.0.set_write_timeout(Some(timeout)).unwrap();
+    while stopped.0.write(requests.as_bytes()).is_ok() {}
+    eventually("its place is free again", || {
+        Http::to(&world).get("/v1/live").status == 200
+    });
 }
 
 #[test]
