@@ -17,6 +17,7 @@ const files = readdirSync(dir).filter((name) => name.endsWith(".jsonl"));
 const NEVER_SENT: Record<string, Record<string, string>> = {
   "bounds.jsonl": { "b 2 join": "joins wait for the connection", "b 3 join": "joins wait for the connection" },
   "malformed.jsonl": { raw: "frames that no client of ours writes" },
+  "malformed-binary.jsonl": { raw: "frames that no client of ours writes" },
   "rejects.jsonl": {
     "a 1 join": "joins wait for the connection",
     "a 3 connect": "one connection is connected once",
