@@ -128,9 +128,15 @@ impl Player {
         };
         let codec = self.codec;
         if let Some(commands) = line.get("send_all").and_then(Value::as_array) {
-            let texts: Vec<String> = commands
-                .iter()
-                .map(|command| fill(command, &self.bound).to_string())
+            let times = line["times"].as_u64().unwrap_or(1);
+            let counted = |n: u64| commands.iter().map(move |command| (n, command));
+            let texts: Vec<String> = (0..times)
+                .flat_map(counted)
+                .map(|(n, command)| {
+                    let mut command = fill(command, &self.bound);
+                    command["id"] = (command["id"].as_u64().expect("an id") + n).into();
+                    command.to_string()
+                })
                 .collect();
             let message = match codec {
                 Codec::Json => Message::text(texts.concat()),
@@ -382,10 +388,7 @@ const REJECTS_NOT_SHOWN: &[(RejectCode, &str)] = &[
 ];
 
 /// Closes that no transcript shows, and why.
-const CLOSES_NOT_SHOWN: &[(CloseReason, &str)] = &[(
-    CloseReason::TooSlow,
-    "how much the kernel holds for a reader that does not read is not ours to say",
-)];
+const CLOSES_NOT_SHOWN: &[(CloseReason, &str)] = &[];
 
 /// Reasons of a gap that no transcript shows, and why.
 const GAPS_NOT_SHOWN: &[(GapReason, &str)] = &[(

@@ -370,15 +370,17 @@ for (const codec of ["json", "binary"] as const) {
     const hostile = new Set<string>();
     const lines = readFileSync(new URL(file, dir), "utf8").trim().split("\n");
     for (const line of lines) {
-      const { client, send, send_all, expect: said, expect_close, ...raw } = JSON.parse(line);
+      const { client, send, send_all, times, expect: said, expect_close, ...raw } = JSON.parse(line);
       expect(KNOWN, line).toEqual(expect.arrayContaining(Object.keys(raw)));
       if (client === undefined) continue;
       const player = players.get(client) ?? new Player(codec);
       players.set(client, player);
-      for (const one of send ? [send] : (send_all ?? [])) {
-        const { id, ...command } = fill(one) as Fields;
-        const [[name, body] = ["", {}]] = Object.entries(command) as [string, Fields][];
-        if (!player.send(Number(id), name, body)) unsent.add(`${client} ${Number(id)} ${name}`);
+      for (let n = 0; n < (times ?? 1); n++) {
+        for (const one of send ? [send] : (send_all ?? [])) {
+          const { id, ...command } = fill(one) as Fields;
+          const [[name, body] = ["", {}]] = Object.entries(command) as [string, Fields][];
+          if (!player.send(Number(id) + n, name, body)) unsent.add(`${client} ${Number(id) + n} ${name}`);
+        }
       }
       if (raw.send_text !== undefined || raw.send_hex !== undefined) {
         unsent.add("raw");
