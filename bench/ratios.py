@@ -30,12 +30,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(kind, port, directory, shards, cores):
-    pinned = ["taskset", "-c", cores]
+def start(kind, port, directory, arguments):
+    pinned = ["taskset", "-c", arguments.server_cores]
     if kind == "tidegate":
         config = directory / "tidegate.toml"
         config.write_text((ROOT / "bench/tidegate.toml").read_text())
-        command = [BINARY, "serve", "--config", config, "--listen", f"127.0.0.1:{port}", "--shards", str(shards)]
+        command = [BINARY, "serve", "--config", config, "--listen", f"127.0.0.1:{port}"]
+        command += ["--shards", str(arguments.shards)]
     else:
         modes = {"floor": [], "corked": ["--corked"], "fair": ["--fair"]}
         command = [BINARY, "load", "floor", "--listen", f"127.0.0.1:{port}", *modes[kind]]
@@ -54,18 +55,28 @@ def start(kind, port, directory, shards, cores):
 def run(kind, arguments):
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as directory:
         port = free_port()
-        server = start(kind, port, pathlib.Path(directory), arguments.shards, arguments.server_cores)
+        server = start(kind, port, pathlib.Path(directory), arguments)
         try:
             command = ["taskset", "-c", arguments.load_core, BINARY, "load", arguments.workload]
-            command += ["--url", f"ws://127.0.0.1:{port}/v1/ws", "--pid", str(server.pid), "--json"]
+            command += ["--url", f"ws://127.0.0.1:{port}/v1/ws", "--json", *arguments.words]
             command += ["--secret", SECRET] if kind == "tidegate" else []
-            output = subprocess.run([*command, *arguments.words], capture_output=True, text=True, check=False)
+            # Another process has another pid after a crash.
+            command += ["--wait-restart"] if arguments.crash else ["--pid", str(server.pid)]
+            load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            if arguments.crash:
+                for line in load.stderr:
+                    if "connected" in line:
+                        break
+                server.kill()
+                server.wait()
+                server = start(kind, port, pathlib.Path(directory), arguments)
+            stdout, stderr = load.communicate()
         finally:
             server.send_signal(signal.SIGKILL)
             server.wait()
-    lines = [line for line in output.stdout.splitlines() if line.startswith("{")]
+    lines = [line for line in stdout.splitlines() if line.startswith("{")]
     if not lines:
-        sys.exit(f"{kind}: {output.stderr[-500:]}")
+        sys.exit(f"{kind}: {stderr[-500:]}")
     return flatten(json.loads(lines[-1]))
 
 
@@ -88,6 +99,7 @@ def main():
     parser.add_argument("--server-cores", default="0")
     parser.add_argument("--load-core", default=str(os.cpu_count() - 1))
     parser.add_argument("--alone", action="store_true", help="Tidegate only, without a floor")
+    parser.add_argument("--crash", action="store_true", help="storm: the server is killed and started again")
     own, _, words = " ".join(sys.argv[1:]).partition(" -- ")
     arguments = parser.parse_args(own.split())
     arguments.words = words.split()

@@ -12,9 +12,11 @@
 //! themselves ([`rooms`]) are a state machine that is handed `now`; this file and `runner` are what
 //! touches threads and clocks.
 
+mod bell;
 mod metrics;
 mod port;
 mod presence;
+mod retention;
 mod room;
 pub mod rooms;
 mod runner;
@@ -22,13 +24,17 @@ pub mod store;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    thread::JoinHandle,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{JoinHandle, Thread},
     time::{Duration, Instant},
 };
 
 use tidegate_core::{Policy, WallClock, request::Features};
 
+pub use bell::Bell;
 pub use metrics::{Metrics, Quantiles};
 pub use port::Port;
 pub use store::StoreError;
@@ -38,9 +44,9 @@ use metrics::Shared;
 /// Ports of one engine: a bit each in a room's set.
 pub const PORTS_MAX: usize = 128;
 /// Requests of all ports together that wait for the engine; beyond it `try_submit` gives them back.
-const REQUESTS_MAX: usize = 65_536;
+const REQUESTS_MAX: usize = 16_384;
 /// Events that wait for one port; beyond it the engine waits for that port.
-const EVENTS_MAX: usize = 65_536;
+const EVENTS_MAX: usize = 16_384;
 
 /// Which backend, from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +93,8 @@ pub type Waker = Box<dyn Fn() + Send + Sync>;
 pub struct Engine {
     features: Features,
     shared: Arc<Shared>,
-    stop: Option<crossbeam_channel::Sender<()>>,
+    is_stopped: Arc<AtomicBool>,
+    bell: Arc<Bell>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
@@ -131,7 +138,12 @@ impl Engine {
         }
         let store = store::Store::open(config)?;
         let shared = Arc::new(Shared::default());
-        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let sleeper = Arc::new(OnceLock::<Thread>::new());
+        let bell = Bell::new({
+            let sleeper = sleeper.clone();
+            move || _ = sleeper.get().map(Thread::unpark)
+        });
         let (requests, incoming) = crossbeam_channel::bounded(REQUESTS_MAX);
         let mut ports = Vec::new();
         let mut outlets = Vec::new();
@@ -141,6 +153,7 @@ impl Engine {
             ports.push(Port::new(
                 index as u8,
                 requests.clone(),
+                bell.clone(),
                 receiver,
                 is_gone.clone(),
             ));
@@ -152,17 +165,23 @@ impl Engine {
             wall,
             started,
             incoming,
-            stopped,
+            is_stopped: is_stopped.clone(),
+            bell: bell.clone(),
             outlets,
             shared: shared.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("tidegate-engine".into())
-            .spawn(move || runner::run(run, policies))?;
+            .spawn(move || {
+                // Before the bell is armed for the first time.
+                let _ = sleeper.set(std::thread::current());
+                runner::run(run, policies)
+            })?;
         let engine = Engine {
             features: config.features(),
             shared,
-            stop: Some(stop),
+            is_stopped,
+            bell,
             thread: Some(thread),
         };
         Ok((engine, ports))
@@ -194,7 +213,8 @@ impl Engine {
     }
 
     fn end(&mut self) -> Result<(), EngineError> {
-        drop(self.stop.take());
+        self.is_stopped.store(true, Ordering::SeqCst);
+        self.bell.ring();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => Ok(result?),
             Some(Err(_)) => Err(EngineError::Panicked),

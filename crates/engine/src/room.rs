@@ -10,9 +10,12 @@ use tidegate_wire::{Offset, Publication, RoomName, Stamps};
 
 use crate::{
     presence::Presence,
+    retention::Retention,
     store::{Header, Remembered, Store},
 };
 
+/// Publications after which a kept room's header is written again: the store finds the rest by itself.
+const HEADER_LAG: u64 = 32;
 /// Recent publications at hand for those who attach; more comes from the store.
 const RECENT_MAX: usize = 64;
 
@@ -47,25 +50,6 @@ impl Ports {
     }
 }
 
-/// What retention must know of a kept publication.
-#[derive(Debug, Clone, Copy)]
-pub struct Aging {
-    offset: Offset,
-    weight: u32,
-    at_us: u64,
-}
-
-impl Aging {
-    /// Of a publication.
-    pub fn of(publication: &Publication) -> Self {
-        Self {
-            offset: publication.offset,
-            weight: publication.weight() as u32,
-            at_us: publication.stamps.ordered_us,
-        }
-    }
-}
-
 /// What is known of a room that was read from the store.
 pub struct Loaded {
     /// Where it stands.
@@ -73,8 +57,10 @@ pub struct Loaded {
     /// The newest publications, without a hole up to the head.
     pub recent: VecDeque<Publication>,
     recent_bytes: usize,
-    /// The oldest that are kept, as far as they were looked at: so that retention reads each only once.
-    pub oldest: VecDeque<Aging>,
+    /// The head when the header was last written.
+    header_written: Offset,
+    /// When what is kept has to go.
+    pub retention: Retention,
     messages: HashMap<Bytes, (Offset, u64), RandomState>,
     order: VecDeque<(u64, Bytes)>,
 }
@@ -104,7 +90,8 @@ impl Loaded {
             header,
             recent: VecDeque::new(),
             recent_bytes: 0,
-            oldest: VecDeque::new(),
+            header_written: header.head.offset,
+            retention: Retention::new(&header),
             messages: HashMap::default(),
             order: VecDeque::new(),
         };
@@ -126,32 +113,13 @@ impl Loaded {
         (at_us + age_us >= now_us).then_some(offset)
     }
 
-    /// Takes what was read of the oldest publications; returns whether there are any.
-    pub fn learn_oldest(&mut self, oldest: impl Iterator<Item = Aging>) -> bool {
-        self.oldest.extend(oldest);
-        let Some(front) = self.oldest.front() else {
-            return false;
-        };
-        self.header.oldest = front.offset;
-        self.header.oldest_us = front.at_us;
-        true
-    }
-
-    /// Lets the oldest publication go: from the header; the store removes it later.
-    pub fn drop_oldest(&mut self) {
-        let header = &mut self.header;
-        let Some(gone) = self.oldest.pop_front() else {
-            // Nothing is there any more, whatever the header says.
-            (header.oldest, header.oldest_us, header.bytes) = (header.head.offset + 1, 0, 0);
-            return;
-        };
-        header.bytes = header.bytes.saturating_sub(gone.weight.into());
-        header.oldest = self.oldest.front().map_or(gone.offset + 1, |next| next.offset);
-        // Unknown for a moment where the queue ends: then at least as old as the one that went.
-        header.oldest_us = self.oldest.front().map_or(gone.at_us, |next| next.at_us);
-        if header.count() == 0 {
-            (header.oldest_us, header.bytes) = (0, 0);
-        }
+    /// The oldest publication that readers are shown: what retention has not removed yet, but
+    /// no more than the policy's count.
+    pub fn oldest(&self, policy: &Policy) -> Offset {
+        let next = self.header.head.offset + 1;
+        self.header
+            .oldest
+            .max(next.saturating_sub(policy.history.count.into()))
     }
 
     /// Orders a publication and stages it.
@@ -177,18 +145,27 @@ impl Loaded {
             },
         };
         let header = &mut self.header;
+        let was_empty = header.count() == 0;
         header.head.offset = publication.offset;
         header.touched_us = now_us;
         let is_kept = policy.keeps_history();
         if is_kept {
             header.bytes += publication.weight() as u64;
-            if header.count() == 1 {
+            if was_empty {
                 header.oldest_us = now_us;
             }
-        } else {
+            self.retention.append(&publication, &policy.history);
+        } else if was_empty {
             header.oldest = publication.offset + 1;
         }
-        store.append(room, header, is_kept.then_some(&publication));
+        match is_kept {
+            true => store.append(header, &publication),
+            false => store.write_header(room, header),
+        }
+        if is_kept && (was_empty || header.head.offset - self.header_written >= HEADER_LAG) {
+            store.write_header(room, header);
+            self.header_written = header.head.offset;
+        }
 
         self.recent_bytes += publication.weight();
         self.recent.push_back(publication.clone());
@@ -239,18 +216,9 @@ impl Loaded {
         self.order.is_empty()
     }
 
-    /// Bytes in memory: recent publications and message ids.
+    /// Bytes in memory: recent publications, message ids, what retention knows.
     pub fn memory_bytes(&self) -> usize {
-        self.recent_bytes + self.order.len() * 96
-    }
-
-    /// Whether retention has something to remove.
-    pub fn is_over(&self, policy: &Policy, now_us: u64) -> bool {
-        let header = &self.header;
-        let before_us = now_us.saturating_sub(policy.history.age.as_micros() as u64);
-        header.count() > u64::from(policy.history.count)
-            || (header.bytes > policy.history.bytes && header.count() > 1)
-            || (header.count() > 0 && header.oldest_us < before_us)
+        self.recent_bytes + self.order.len() * 96 + self.retention.memory_bytes()
     }
 }
 

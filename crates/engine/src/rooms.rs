@@ -18,20 +18,23 @@ use tidegate_core::{
     request::{Attachment, Event, HistoryQuery, NewPublication, Request, Ticket},
 };
 use tidegate_wire::{
-    Position, Reject, RejectCode, RoomName,
+    Offset, Position, Reject, RejectCode, RoomName,
     frame::{GapReason, HistoryPage, Published},
 };
 
 use crate::{
-    room::{Aging, Loaded, Ports, Room, message_key},
-    store::{Header, Range, Store, StoreError},
+    retention::Due,
+    room::{Loaded, Ports, Room, message_key},
+    store::{Range, Store, StoreError},
 };
 
 /// A room nobody asked for leaves memory after this.
 const IDLE: Duration = Duration::from_secs(60);
-/// Rooms looked at in one sweep, and publications removed from one room at a time.
+/// Rooms looked at in one sweep.
 const SWEEP_ROOMS: usize = 256;
-const TRIM_MAX: usize = 128;
+/// What one call of `trim` may do: publications removed, and chunks read before that.
+const TRIM_REMOVED_MAX: u64 = 1024;
+const TRIM_READS_MAX: u32 = 1;
 /// When a client may try again after a failure of the store.
 const RETRY_MS: u32 = 1_000;
 
@@ -84,7 +87,9 @@ pub struct Rooms {
     /// When a room's presence wants to be looked at.
     alarms: BTreeSet<(Moment, usize)>,
     /// Rooms that may be past their retention.
-    to_trim: Vec<usize>,
+    to_trim: BTreeSet<usize>,
+    /// Where `trim` goes on.
+    trim_at: usize,
     sweep_at: usize,
     sweep_store_after: Vec<u8>,
     members: usize,
@@ -99,7 +104,8 @@ impl Rooms {
             rooms: Slab::new(),
             by_name: HashMap::default(),
             alarms: BTreeSet::new(),
-            to_trim: Vec::new(),
+            to_trim: BTreeSet::new(),
+            trim_at: 0,
             sweep_at: 0,
             sweep_store_after: Vec::new(),
             members: 0,
@@ -245,8 +251,8 @@ impl Rooms {
         let publication = loaded.append(&name, &policy, new, message, now_us, store);
         self.memory_bytes += loaded.memory_bytes();
         group.publications += 1;
-        if loaded.is_over(&policy, now_us) {
-            self.to_trim.push(index);
+        if loaded.retention.due(&loaded.header, &policy.history, now_us) != Due::Nothing {
+            self.to_trim.insert(index);
         }
         let position = Position {
             epoch,
@@ -287,16 +293,17 @@ impl Rooms {
             return Ok(());
         };
         let room = &mut self.rooms[index];
+        let policy = room.policy.clone();
         let loaded = load(room, store, &mut self.memory_bytes)?;
         let attachment = Attachment {
             head: loaded.header.head,
-            oldest: loaded.header.oldest,
+            oldest: loaded.oldest(&policy),
             window: loaded.recent.iter().cloned().collect(),
             members: Default::default(),
         };
-        let policy = &room.policy.presence;
+        let presence = &policy.presence;
         let attachment = Attachment {
-            members: room.presence.members(policy.members_max, policy),
+            members: room.presence.members(presence.members_max, presence),
             ..attachment
         };
         room.ports.insert(port);
@@ -423,8 +430,8 @@ impl Rooms {
         }
         let failed = |error: StoreError| Reject::retry(RejectCode::Unavailable, RETRY_MS, error.to_string());
         let loaded = load(room, store, &mut self.memory_bytes).map_err(failed)?;
-        let header = loaded.header;
-        let (range, gap) = range_of(&header, query);
+        let (header, oldest) = (loaded.header, loaded.oldest(&policy));
+        let (range, gap) = range_of(oldest, header.head, query);
         let publications = store.read(&header, range).map_err(failed)?;
         let last = publications.last().map(|p| p.offset);
         let more = last.is_some_and(|last| match query.reverse {
@@ -434,7 +441,7 @@ impl Rooms {
         Ok(HistoryPage {
             room: name.clone(),
             head: header.head,
-            oldest: header.oldest,
+            oldest,
             publications,
             more,
             gap,
@@ -490,19 +497,30 @@ impl Rooms {
         }
     }
 
-    /// Removes what retention no longer keeps, a bounded step per room; staged for the next commit.
+    /// Removes what retention no longer keeps; staged for the next commit. A bounded step: others wait for it.
     pub fn trim(&mut self, now_us: u64, store: &mut Store) -> Result<(), StoreError> {
-        for index in std::mem::take(&mut self.to_trim) {
-            let Some(room) = self.rooms.get_mut(index) else {
+        let (mut removed, mut reads) = (0, 0);
+        while removed < TRIM_REMOVED_MAX && reads < TRIM_READS_MAX {
+            // Room after room, so that one which always has something to remove keeps no other waiting.
+            let next = self.to_trim.range(self.trim_at..).next();
+            let Some(index) = next.or_else(|| self.to_trim.first()).copied() else {
+                break;
+            };
+            self.trim_at = index + 1;
+            let room = self.rooms.get_mut(index);
+            let Some((name, policy, loaded)) =
+                room.and_then(|room| Some((&room.name, &room.policy, room.loaded.as_mut()?)))
+            else {
+                self.to_trim.remove(&index);
                 continue;
             };
-            let Some(loaded) = &mut room.loaded else {
-                continue;
-            };
-            match trim_some(&room.name, &room.policy, loaded, now_us, store) {
-                Ok(true) => self.to_trim.push(index),
-                Ok(false) => {}
-                Err(error) => skip_damaged(&room.name, error)?,
+            self.memory_bytes -= loaded.memory_bytes();
+            let done = trim_step(name, policy, loaded, now_us, store);
+            self.memory_bytes += loaded.memory_bytes();
+            match done? {
+                Trimmed::Nothing => _ = self.to_trim.remove(&index),
+                Trimmed::Removed(count) => removed += count,
+                Trimmed::Looked => reads += 1,
             }
         }
         Ok(())
@@ -526,8 +544,8 @@ impl Rooms {
                 self.memory_bytes -= loaded.memory_bytes();
                 loaded.forget_old(&room.policy, now_us, store);
                 self.memory_bytes += loaded.memory_bytes();
-                if loaded.is_over(&room.policy, now_us) {
-                    self.to_trim.push(index);
+                if loaded.retention.due(&loaded.header, &room.policy.history, now_us) != Due::Nothing {
+                    self.to_trim.insert(index);
                     continue;
                 }
             }
@@ -546,10 +564,8 @@ impl Rooms {
 
     /// Ages rooms of the store that are not in memory, and forgets those that are long empty.
     fn sweep_store(&mut self, now: Moment, now_us: u64, store: &mut Store) -> Result<(), StoreError> {
-        let rooms = store.rooms_after(&self.sweep_store_after, SWEEP_ROOMS)?;
-        self.sweep_store_after = rooms
-            .last()
-            .map_or_else(Vec::new, |(name, _)| name.as_bytes().to_vec());
+        let (rooms, next) = store.rooms_after(&self.sweep_store_after, SWEEP_ROOMS)?;
+        self.sweep_store_after = next.unwrap_or_default();
         for (name, header) in rooms {
             if self.by_name.contains_key(&name) {
                 continue;
@@ -563,7 +579,7 @@ impl Rooms {
             let is_forgotten = header.count() == 0 && header.touched_us + age < now_us;
             if is_aged && let Some(index) = self.room(&name, now) {
                 match load(&mut self.rooms[index], store, &mut self.memory_bytes) {
-                    Ok(_) => self.to_trim.push(index),
+                    Ok(_) => _ = self.to_trim.insert(index),
                     Err(error) => skip_damaged(&name, error)?,
                 }
             } else if is_forgotten {
@@ -629,44 +645,56 @@ fn load<'a>(
     Ok(room.loaded.as_mut().expect("loaded above"))
 }
 
-/// Returns whether there is more to trim.
-fn trim_some(
+enum Trimmed {
+    Nothing,
+    Removed(u64),
+    Looked,
+}
+
+/// Removes one chunk, or looks at one.
+fn trim_step(
     name: &RoomName,
     policy: &Policy,
     loaded: &mut Loaded,
     now_us: u64,
     store: &mut Store,
-) -> Result<bool, StoreError> {
-    let from = loaded.header.oldest;
-    let mut removed = 0;
-    while loaded.is_over(policy, now_us) && removed < TRIM_MAX {
-        if loaded.oldest.is_empty() {
+) -> Result<Trimmed, StoreError> {
+    let header = &mut loaded.header;
+    let from = header.oldest;
+    match loaded.retention.due(header, &policy.history, now_us) {
+        Due::Nothing => Ok(Trimmed::Nothing),
+        Due::Drop => {
+            let count = loaded.retention.drop_oldest(header);
+            store.trim(name, header, from);
+            Ok(Trimmed::Removed(count))
+        }
+        Due::Read(to) => {
             let range = Range {
-                from: loaded.header.oldest,
-                to: loaded.header.head.offset,
-                limit: TRIM_MAX,
+                from,
+                to,
+                limit: usize::MAX,
                 bytes_max: usize::MAX,
                 reverse: false,
             };
-            let oldest = store.read(&loaded.header, range)?;
-            if loaded.learn_oldest(oldest.iter().map(Aging::of)) {
-                // What the header said of its age was a guess: look again.
-                continue;
-            }
+            let oldest = match store.read(header, range) {
+                Ok(oldest) => oldest,
+                // Said once: these are not read again.
+                Err(error) => skip_damaged(name, error).map(|()| Vec::new())?,
+            };
+            loaded
+                .retention
+                .learn(to, &oldest, &policy.history, &loaded.header);
+            Ok(Trimmed::Looked)
         }
-        loaded.drop_oldest();
-        removed += 1;
     }
-    store.trim(name, &loaded.header, from);
-    Ok(loaded.is_over(policy, now_us))
 }
 
 /// What a query reads, and why it cannot begin where it asks.
-fn range_of(header: &Header, query: &HistoryQuery) -> (Range, Option<GapReason>) {
-    let (oldest, head) = (header.oldest, header.head.offset);
+fn range_of(oldest: Offset, head: Position, query: &HistoryQuery) -> (Range, Option<GapReason>) {
+    let Position { epoch, offset: head } = head;
     let mut gap = None;
     let since = query.since.and_then(|since| {
-        let is_ours = since.epoch == header.head.epoch && since.offset <= head;
+        let is_ours = since.epoch == epoch && since.offset <= head;
         if !is_ours {
             gap = Some(GapReason::Epoch);
         } else if !query.reverse && since.offset + 1 < oldest {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, select_biased};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 use tidegate_core::{
     Moment, Policies, Policy, WallClock,
     request::{Event, Request},
@@ -16,7 +16,7 @@ use tidegate_core::{
 use tracing::{error, info, warn};
 
 use crate::{
-    Health, Waker,
+    Bell, Health, Waker,
     metrics::Shared,
     rooms::{Group, Rooms},
     store::{Store, StoreError},
@@ -79,7 +79,8 @@ pub(crate) struct Parts {
     pub(crate) wall: WallClock,
     pub(crate) started: Instant,
     pub(crate) incoming: Receiver<(u8, Request)>,
-    pub(crate) stopped: Receiver<()>,
+    pub(crate) is_stopped: Arc<AtomicBool>,
+    pub(crate) bell: Arc<Bell>,
     pub(crate) outlets: Vec<Outlet>,
     pub(crate) shared: Arc<Shared>,
 }
@@ -110,45 +111,41 @@ impl Runner {
         Moment(self.parts.started.elapsed().as_nanos() as u64)
     }
 
-    /// Waits for something to do and does it; false when the engine is to end.
+    /// Waits for something to do and does it; false when the engine is to end and nothing waits any more.
     fn turn(&mut self) -> bool {
-        let deadline = self
-            .rooms
-            .deadline()
-            .map_or(self.next_tick, |at| at.min(self.next_tick));
-        let wait = match self.rooms.wants_trim() {
-            true => Duration::ZERO,
-            false => deadline.since(self.now()),
-        };
-        let mut is_over = false;
-        let mut first = None;
-        select_biased! {
-            recv(self.parts.incoming) -> request => match request {
-                Ok(request) => first = Some(request),
-                // Every port is gone.
-                Err(_) => is_over = self.parts.stopped.recv().is_err(),
-            },
-            recv(self.parts.stopped) -> _ => is_over = true,
-            default(wait) => {}
-        }
-        self.do_group(first);
+        self.wait();
+        let is_stopped = self.parts.is_stopped.load(Ordering::SeqCst);
+        self.do_group();
         self.forget_gone_ports();
         let now = self.now();
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.tick(now);
         }
-        !is_over
+        !(is_stopped && self.parts.incoming.is_empty())
     }
 
-    fn do_group(&mut self, first: Option<(u8, Request)>) {
+    /// Sleeps until a port rings, or it is time for something. The bell is armed before the last look.
+    fn wait(&self) {
+        if self.rooms.wants_trim() {
+            return;
+        }
+        let parts = &self.parts;
+        parts.bell.arm();
+        if parts.incoming.is_empty() && !parts.is_stopped.load(Ordering::SeqCst) {
+            let next = self.rooms.deadline().unwrap_or(self.next_tick);
+            std::thread::park_timeout(next.min(self.next_tick).since(self.now()));
+        }
+        parts.bell.disarm();
+    }
+
+    fn do_group(&mut self) {
         let now = self.now();
         let now_us = self.parts.wall.at_us(now);
         let mut group = Group::default();
         self.rooms.handle_timeout(now, &mut group);
         let incoming = self.parts.incoming.clone();
-        let requests = first.into_iter().chain(incoming.try_iter()).take(GROUP_MAX);
-        for (port, request) in requests {
+        for (port, request) in incoming.try_iter().take(GROUP_MAX) {
             // Members need no store: they come and go while it fails.
             if let Some(error) = &self.failed
                 && let Some(event) = Rooms::refuse(&request, error)

@@ -42,8 +42,8 @@ pub(crate) enum Workload {
         /// Subscribers of each.
         #[arg(long, default_value_t = 10)]
         subscribers: usize,
-        /// Publications a second in all of them together.
-        #[arg(long, default_value_t = 1_000.0)]
+        /// Publications a second in all of them together, by a member of each room in turn.
+        #[arg(long, default_value_t = 2_000.0)]
         rate: f64,
     },
     /// Raises the rate of one room until p99 is above a limit.

@@ -116,8 +116,8 @@ impl Part {
         let mut streams = Vec::new();
         if share.has_publishers() {
             let first = swarm.len();
-            for publisher in 0..plan.publishers {
-                swarm.add(crate::swarm::Role::publisher(), number + publisher);
+            for (n, publisher) in plan.publishers.iter().enumerate() {
+                swarm.add(publisher.clone(), number + n);
             }
             streams.extend(plan.streams.iter().map(|stream| Playing {
                 stream: stream.clone(),

@@ -13,8 +13,6 @@ use crate::{LoadError, swarm::Role};
 const QUIET_MEMBERS: usize = 5;
 /// Publications a second in each quiet room.
 const QUIET_RATE: f64 = 1.0;
-/// Publishers of many rooms.
-const ROOMS_PUBLISHERS: usize = 8;
 /// Publishers of a saturated room: the server bounds what one connection has in flight.
 const SATURATE_PUBLISHERS: usize = 64;
 /// Descriptors a process needs for all but its connections: its own, and two per other process.
@@ -42,7 +40,8 @@ pub(crate) struct Plan {
     pub(crate) classes: Vec<&'static str>,
     /// Subscribers, and how many of each.
     pub(crate) subscribers: Vec<(Role, usize)>,
-    pub(crate) publishers: usize,
+    /// Those that publish; some of them are in a room too.
+    pub(crate) publishers: Vec<Role>,
     pub(crate) streams: Vec<Stream>,
 }
 
@@ -61,7 +60,7 @@ impl Plan {
                 (subscriber("load:hot", 0), reading),
                 (stands_still, stopped.min(subscribers)),
             ],
-            publishers: 2,
+            publishers: vec![Role::publisher(); 2],
             streams: vec![hot_stream(reading, rate, 1..2)],
         };
         if quiet > 0 {
@@ -83,19 +82,21 @@ impl Plan {
     /// Many small rooms.
     pub(crate) fn rooms(rooms: usize, subscribers: usize, rate: f64) -> Self {
         let names: Vec<String> = (0..rooms).map(|n| format!("load:room-{n}")).collect();
+        let members = subscribers.max(1);
         Self {
             workload: "rooms",
             classes: vec!["rooms"],
             subscribers: names
                 .iter()
-                .map(|room| (subscriber(room, 0), subscribers))
+                .map(|room| (subscriber(room, 0), members - 1))
                 .collect(),
-            publishers: ROOMS_PUBLISHERS,
+            // As in a chat: a member of the room writes.
+            publishers: names.iter().map(|room| subscriber(room, 0)).collect(),
             streams: vec![Stream {
                 rooms: names,
-                subscribers: subscribers as u64,
+                subscribers: members as u64,
                 class: 0,
-                publishers: 0..ROOMS_PUBLISHERS,
+                publishers: 0..rooms,
                 interval_ns: 1e9 / rate,
             }],
         }
@@ -107,7 +108,7 @@ impl Plan {
             workload: "saturate",
             classes: vec!["viral"],
             subscribers: vec![(subscriber("load:hot", 0), subscribers)],
-            publishers: SATURATE_PUBLISHERS,
+            publishers: vec![Role::publisher(); SATURATE_PUBLISHERS],
             streams: vec![hot_stream(subscribers, rate, 0..SATURATE_PUBLISHERS)],
         }
     }
@@ -129,7 +130,7 @@ impl Plan {
             workload: "publish",
             classes: vec!["acks"],
             subscribers: Vec::new(),
-            publishers,
+            publishers: vec![Role::publisher(); publishers],
             streams: vec![Stream {
                 rooms: (0..publishers)
                     .map(|n| format!("{namespace}:publish-{n}"))
@@ -147,7 +148,7 @@ impl Plan {
         Self {
             workload: "one",
             classes: vec!["one"],
-            publishers: 1,
+            publishers: vec![Role::publisher()],
             ..Self::default()
         }
     }
@@ -158,21 +159,21 @@ impl Plan {
 
     /// Connections of all processes together.
     pub(crate) fn connections(&self) -> usize {
-        self.subscriber_count() + self.publishers
+        self.subscriber_count() + self.publishers.len()
     }
 
     /// How many processes it takes where each may open so many descriptors; `forced` is what
     /// the command line asks for.
     pub(crate) fn processes(&self, allowed: u64, forced: Option<u32>) -> Result<usize, LoadError> {
-        let largest = |processes: usize| self.subscriber_count().div_ceil(processes) + self.publishers;
+        let largest = |processes: usize| self.subscriber_count().div_ceil(processes) + self.publishers.len();
         let fits = |processes: usize| {
             let pipes = if processes > 1 { 2 * processes as u64 } else { 0 };
             largest(processes).max(pipes as usize) as u64 + DESCRIPTORS_KEPT <= allowed
         };
-        if self.subscribers.is_empty() && forced.is_some_and(|forced| forced > 1) {
+        if self.subscriber_count() == 0 && forced.is_some_and(|forced| forced > 1) {
             return Err(LoadError::OneProcess(self.workload));
         }
-        let most = match self.subscribers.is_empty() {
+        let most = match self.subscriber_count() == 0 {
             true => 1,
             false => PROCESSES_MAX as usize,
         };
@@ -272,6 +273,22 @@ mod tests {
         assert!(plan.processes(256, None).is_err());
         assert!(plan.processes(20_000, Some(2)).is_err());
         assert_eq!(plan.processes(20_000, Some(1)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_member_of_each_room_writes_in_it() {
+        let plan = Plan::rooms(2_000, 10, 2_000.0);
+        assert_eq!((plan.connections(), plan.publishers.len()), (20_000, 2_000));
+        let stream = &plan.streams[0];
+        for (room, writer) in stream
+            .rooms
+            .iter()
+            .zip(&plan.publishers[stream.publishers.clone()])
+        {
+            assert_eq!(writer.room.as_ref(), Some(room));
+        }
+        // 32 descriptors are kept: 20,000 are 32 too few.
+        assert_eq!(plan.processes(20_000, None).unwrap(), 2);
     }
 
     #[test]

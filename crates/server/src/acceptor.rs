@@ -28,10 +28,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{debug, info, warn};
 
-use crate::{
-    control::Bell,
-    edge::{AcceptCounters, Refusal},
-};
+use crate::edge::{AcceptCounters, Refusal};
+use tidegate_engine::Bell;
 
 /// Connections that wait in the kernel to be accepted: a storm's first wave. The
 /// kernel has its own bound, `net.core.somaxconn`.

@@ -3,10 +3,7 @@
 
 use std::{
     net::{SocketAddr, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 
@@ -15,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use crate::edge::EdgeCounters;
+use tidegate_engine::Bell;
 
 /// Commands that wait for one shard; beyond it [`ShardHandle::try_send`] gives them back.
 pub const COMMANDS_MAX: usize = 256;
@@ -84,50 +82,6 @@ pub struct RoomSummary {
     pub room: String,
     /// Connections joined on this shard.
     pub subscribers: u32,
-}
-
-/// Wakes a thread that may be asleep in its poll, and costs one atomic swap when it is not.
-///
-/// The sleeper arms the bell, then looks at its channels once more, then sleeps; who
-/// sends, sends first and rings after. In either order of the two, one sees the other.
-pub struct Bell {
-    may_sleep: AtomicBool,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Bell {
-    /// Makes a bell that wakes by calling `wake`.
-    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        let wake = Box::new(wake);
-        Arc::new(Self {
-            may_sleep: AtomicBool::new(false),
-            wake,
-        })
-    }
-
-    /// Wakes the sleeper, if it may be asleep.
-    pub fn ring(&self) {
-        if self.may_sleep.swap(false, Ordering::SeqCst) {
-            (self.wake)();
-        }
-    }
-
-    /// The sleeper says that it is about to sleep; it must look at its channels after this.
-    pub fn arm(&self) {
-        self.may_sleep.store(true, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
-    }
-
-    /// The sleeper says that it is awake.
-    pub fn disarm(&self) {
-        self.may_sleep.store(false, Ordering::SeqCst);
-    }
-}
-
-impl std::fmt::Debug for Bell {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bell").finish_non_exhaustive()
-    }
 }
 
 /// One shard, as the back office reaches it.

@@ -17,7 +17,7 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 use tidegate_core::{WallClock, policy::Durability};
-use tidegate_engine::{Engine, EngineError, Port, Waker};
+use tidegate_engine::{Bell, Engine, EngineError, Port, Waker};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
 
@@ -26,7 +26,7 @@ use crate::{
     api::{self, BackOffice},
     auth::{JwksError, Verifier},
     config::Config,
-    control::{Bell, HandedOver, ShardCommand, ShardHandle},
+    control::{HandedOver, ShardCommand, ShardHandle},
     demo::Ticker,
     driver::{Driver, Parts, WAKER},
     edge::{

@@ -4,14 +4,20 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
+    io::{self, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use serde_json::Value;
 use tidegate_server::{Server, config::Config};
-use tidegate_wire::{Codec, ServerFrame};
+use tidegate_wire::{
+    Codec, ServerFrame,
+    code::{CloseReason, RejectCode},
+    frame::GapReason,
+};
 use tungstenite::{Message, WebSocket, client::IntoClientRequest};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,14 +50,41 @@ secret = "conformance-secret-conformance-secret"
 struct Player {
     codec: Codec,
     address: String,
+    server: Option<Server>,
+    stopping: Option<JoinHandle<()>>,
     clients: HashMap<String, Client>,
     bound: BTreeMap<String, Value>,
 }
 
 struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Line>,
     waiting: Vec<Value>,
     closed: Option<u16>,
+}
+
+/// A client's connection. Once it is mute, nothing that is written gets through: no pong either.
+struct Line {
+    stream: TcpStream,
+    is_mute: bool,
+}
+
+impl Read for Line {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(into)
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.is_mute {
+            true => Ok(bytes.len()),
+            false => self.stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 impl Player {
@@ -65,7 +98,11 @@ impl Player {
                 .expect("an address");
             let protocol = codec.subprotocol().parse().expect("a header value");
             request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
-            let (socket, _) = tungstenite::client(request, stream).expect("a handshake");
+            let line = Line {
+                stream,
+                is_mute: false,
+            };
+            let (socket, _) = tungstenite::client(request, line).expect("a handshake");
             Client {
                 socket,
                 waiting: Vec::new(),
@@ -75,11 +112,38 @@ impl Player {
     }
 
     fn play(&mut self, line: &Value) {
+        if let Some(path) = line["post"].as_str() {
+            return self.post(path, &line["body"].to_string());
+        }
+        if line["server"] == "shutdown" {
+            // It waits for its clients' farewells, so they must be able to read meanwhile.
+            let server = self.server.take().expect("it stops once");
+            let stop = move || server.shutdown(Duration::from_secs(5)).expect("it stops");
+            self.stopping = Some(thread::spawn(stop));
+            return;
+        }
         let Some(name) = line["client"].as_str() else {
+            assert!(line.get("name").is_some(), "a line that says nothing: {line}");
             return;
         };
         let codec = self.codec;
-        if let Some(send) = line.get("send") {
+        if let Some(commands) = line.get("send_all").and_then(Value::as_array) {
+            let times = line["times"].as_u64().unwrap_or(1);
+            let counted = |n: u64| commands.iter().map(move |command| (n, command));
+            let texts: Vec<String> = (0..times)
+                .flat_map(counted)
+                .map(|(n, command)| {
+                    let mut command = fill(command, &self.bound);
+                    command["id"] = (command["id"].as_u64().expect("an id") + n).into();
+                    command.to_string()
+                })
+                .collect();
+            let message = match codec {
+                Codec::Json => Message::text(texts.concat()),
+                Codec::Binary => Message::binary(to_binary(&texts.concat())),
+            };
+            self.client(name).socket.send(message).expect("it is open");
+        } else if let Some(send) = line.get("send") {
             let text = fill(send, &self.bound).to_string();
             let message = match codec {
                 Codec::Json => Message::text(text),
@@ -91,6 +155,13 @@ impl Player {
                 .socket
                 .send(Message::text(text))
                 .expect("it is open");
+        } else if let Some(bytes) = line["send_hex"].as_str() {
+            self.client(name)
+                .socket
+                .send(Message::binary(from_hex(bytes)))
+                .expect("it is open");
+        } else if line["mute"] == true {
+            self.client(name).socket.get_mut().is_mute = true;
         } else if let Some(expected) = line.get("expect") {
             self.expect(name, expected);
         } else if let Some(code) = line["expect_close"].as_u64() {
@@ -102,6 +173,18 @@ impl Player {
         } else {
             panic!("a line that says nothing: {line}");
         }
+    }
+
+    /// Asks the HTTP API, and waits for its answer.
+    fn post(&self, path: &str, body: &str) {
+        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        let (address, length) = (&self.address, body.len());
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n");
+        write!(stream, "{head}Connection: close\r\n\r\n{body}").expect("it is open");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     fn expect(&mut self, name: &str, expected: &Value) {
@@ -165,6 +248,15 @@ fn to_binary(text: &str) -> Vec<u8> {
     bytes
 }
 
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("ASCII");
+        u8::from_str_radix(pair, 16).expect("hexadecimal digits")
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
 fn to_json(frame: &ServerFrame) -> Value {
     let mut text = Vec::new();
     match frame {
@@ -214,28 +306,43 @@ fn fits(frame: &Value, expected: &Value, bound: &mut BTreeMap<String, Value>) ->
     }
 }
 
-fn play_all(codec: Codec) {
+/// Every transcript, in the order of their names.
+fn transcripts() -> Vec<(PathBuf, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
-    let config = tempfile::NamedTempFile::new().expect("a temporary file");
-    let mut played = 0;
-    for entry in fs::read_dir(dir).expect("the transcripts").flatten() {
-        let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "jsonl") {
-            continue;
-        }
+    let entries = fs::read_dir(dir).expect("the transcripts").flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    paths.sort();
+    let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("a transcript");
-        if codec == Codec::Binary && text.contains("\"send_text\"") {
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn play_all(codec: Codec) {
+    let config = tempfile::NamedTempFile::new().expect("a temporary file");
+    let raw_of_the_other = match codec {
+        Codec::Json => "\"send_hex\"",
+        Codec::Binary => "\"send_text\"",
+    };
+    let mut played = 0;
+    for (path, text) in transcripts() {
+        if text.contains(raw_of_the_other) {
             continue;
         }
         let first: Value =
             serde_json::from_str(text.lines().next().expect("a name")).expect("a line is JSON");
         let tokens = if first["tokens"] == true { TOKENS } else { "" };
-        fs::write(config.path(), [CONFIG, tokens].concat()).expect("a writable file");
+        let more = first["config"].as_str().unwrap_or("");
+        fs::write(config.path(), [CONFIG, tokens, more].concat()).expect("a writable file");
         let config = Config::load(config.path()).expect("a good configuration");
         let server = Server::start(&config).expect("it starts");
         let mut player = Player {
             codec,
             address: server.addr().to_string(),
+            server: Some(server),
+            stopping: None,
             clients: HashMap::new(),
             bound: BTreeMap::new(),
         };
@@ -243,8 +350,19 @@ fn play_all(codec: Codec) {
             println!("{}:{}", path.display(), number + 1);
             player.play(&serde_json::from_str(line).expect("a line is JSON"));
         }
-        drop(player);
-        server.shutdown(Duration::from_secs(5)).expect("it stops");
+        let Player {
+            server,
+            stopping,
+            clients,
+            ..
+        } = player;
+        drop(clients);
+        if let Some(server) = server {
+            server.shutdown(Duration::from_secs(5)).expect("it stops");
+        }
+        if let Some(stopping) = stopping {
+            stopping.join().expect("it stopped");
+        }
         played += 1;
     }
     assert!(played >= 6, "{played} transcripts");
@@ -258,4 +376,56 @@ fn the_transcripts_are_played_in_json() {
 #[test]
 fn the_transcripts_are_played_in_binary() {
     play_all(Codec::Binary);
+}
+
+/// Rejects that no transcript shows, and why.
+const REJECTS_NOT_SHOWN: &[(RejectCode, &str)] = &[
+    (RejectCode::Timeout, "the memory engine answers at once"),
+    (
+        RejectCode::Draining,
+        "kept for later: no command is answered with it",
+    ),
+];
+
+/// Closes that no transcript shows, and why.
+const CLOSES_NOT_SHOWN: &[(CloseReason, &str)] = &[];
+
+/// Reasons of a gap that no transcript shows, and why.
+const GAPS_NOT_SHOWN: &[(GapReason, &str)] = &[(
+    GapReason::Continuity,
+    "the memory engine never breaks an attachment",
+)];
+
+#[test]
+fn every_code_is_in_a_transcript_or_on_the_list_of_those_that_are_not() {
+    let (mut rejects, mut closes, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+    for (_, text) in transcripts() {
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("a line is JSON");
+            let said = &line["expect"];
+            let reject = &said["reject"];
+            if let Some(number) = reject["code"].as_u64() {
+                let code = RejectCode::from_number(number as u16).expect("a code of the table");
+                assert_eq!(reject["name"], code.name(), "{line}");
+                rejects.push(code);
+            }
+            if let Some(number) = line["expect_close"].as_u64() {
+                closes.extend(CloseReason::from_number(number as u16));
+            }
+            for reason in [&said["ok"]["reason"], &said["ok"]["gap"], &said["gap"]["reason"]] {
+                gaps.extend(GapReason::ALL.iter().filter(|gap| *reason == gap.name()).copied());
+            }
+        }
+    }
+    assert_eq!(not_among(RejectCode::ALL, &rejects), firsts(REJECTS_NOT_SHOWN));
+    assert_eq!(not_among(CloseReason::ALL, &closes), firsts(CLOSES_NOT_SHOWN));
+    assert_eq!(not_among(GapReason::ALL, &gaps), firsts(GAPS_NOT_SHOWN));
+}
+
+fn not_among<T: Copy + PartialEq>(all: &[T], shown: &[T]) -> Vec<T> {
+    all.iter().filter(|one| !shown.contains(one)).copied().collect()
+}
+
+fn firsts<T: Copy>(listed: &[(T, &str)]) -> Vec<T> {
+    listed.iter().map(|(one, _)| *one).collect()
 }

@@ -42,5 +42,9 @@ test.each(files)("%s", (name) => {
     }
     read++;
   }
-  expect(read).toBeGreaterThan(3);
+  expect(read).toBe(lines.filter((line) => line.includes('"expect":')).length);
+});
+
+test("there are transcripts", () => {
+  expect(files.length).toBeGreaterThan(6);
 });

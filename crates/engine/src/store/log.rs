@@ -22,11 +22,15 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteB
 use tidegate_core::{Policy, policy::Durability};
 use tidegate_wire::{Offset, Position, Publication, RoomName};
 
-use super::{Header, Range, Remembered, StoreError, new_epoch, record};
+use super::{Found, Header, Range, Remembered, StoreError, new_epoch, record};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Room ids are taken in blocks, so that a new room costs no extra write.
 const ID_BLOCK: u64 = 1024;
+/// Bytes of headers in memory before they are flushed: a sweep steps over all versions of a header that are there.
+const ROOMS_MEMTABLE: u64 = 8 << 20;
+/// Of the threads that flush and compact.
+const WORKER_NICE: i32 = 10;
 
 /// See the module.
 pub struct LogStore {
@@ -68,14 +72,11 @@ impl LogStore {
             },
         };
         fs::create_dir_all(&self.dir).map_err(|error| failed(error.into()))?;
-        let db = Database::builder(&self.dir)
-            .manual_journal_persist(true)
-            .worker_threads(1)
-            .open()
-            .map_err(failed)?;
+        let db = open_in_background(&self.dir).map_err(failed)?;
         let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
+        let rooms = || KeyspaceCreateOptions::default().max_memtable_size(ROOMS_MEMTABLE);
         let mut open = Open {
-            rooms: keyspace("rooms").map_err(failed)?,
+            rooms: db.keyspace("rooms", rooms).map_err(failed)?,
             publications: keyspace("publications").map_err(failed)?,
             messages: keyspace("messages").map_err(failed)?,
             meta: keyspace("meta").map_err(failed)?,
@@ -147,6 +148,7 @@ impl LogStore {
         let what = "room";
         let (mut header, generation) =
             record::read_header(&found).ok_or(StoreError::Damaged { dir, what })?;
+        open.find_head(&mut header)?;
         if generation != open.generation && policy.durability == Durability::Append {
             header.head.epoch = new_epoch();
             let value = record::write_header(&header, open.generation);
@@ -168,18 +170,19 @@ impl LogStore {
         Ok((header, remembered))
     }
 
-    pub(super) fn append(&mut self, room: &RoomName, header: &Header, publication: Option<&Publication>) {
-        let Some(open) = &mut self.open else {
-            return;
-        };
-        let header_record = record::write_header(header, open.generation);
-        open.stage(|batch, open| {
-            if let Some(publication) = publication {
-                let key = publication_key(header.id, publication.offset);
-                batch.insert(&open.publications, key, record::write_publication(publication));
-            }
-            batch.insert(&open.rooms, room.as_bytes(), header_record);
-        });
+    pub(super) fn append(&mut self, header: &Header, publication: &Publication) {
+        if let Some(open) = &mut self.open {
+            let key = publication_key(header.id, publication.offset);
+            let record = record::write_publication(publication);
+            open.stage(|batch, open| batch.insert(&open.publications, key, record));
+        }
+    }
+
+    pub(super) fn write_header(&mut self, room: &RoomName, header: &Header) {
+        if let Some(open) = &mut self.open {
+            let record = record::write_header(header, open.generation);
+            open.stage(|batch, open| batch.insert(&open.rooms, room.as_bytes(), record));
+        }
     }
 
     pub(super) fn remember(&mut self, header: &Header, message: &Remembered) {
@@ -200,16 +203,14 @@ impl LogStore {
     }
 
     pub(super) fn trim(&mut self, room: &RoomName, header: &Header, from: Offset) {
-        let Some(open) = &mut self.open else {
-            return;
-        };
-        let header_record = record::write_header(header, open.generation);
-        open.stage(|batch, open| {
-            for offset in from..header.oldest {
-                batch.remove(&open.publications, publication_key(header.id, offset));
-            }
-            batch.insert(&open.rooms, room.as_bytes(), header_record);
-        });
+        if let Some(open) = &mut self.open {
+            open.stage(|batch, open| {
+                for offset in from..header.oldest {
+                    batch.remove(&open.publications, publication_key(header.id, offset));
+                }
+            });
+        }
+        self.write_header(room, header);
     }
 
     pub(super) fn remove(&mut self, room: &RoomName) {
@@ -281,15 +282,11 @@ impl LogStore {
         Ok(found)
     }
 
-    pub(super) fn rooms_after(
-        &self,
-        after: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(RoomName, Header)>, StoreError> {
+    pub(super) fn rooms_after(&self, after: &[u8], limit: usize) -> Result<Found, StoreError> {
         let open = self.opened()?;
         let start = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-        let mut rooms = Vec::new();
-        for guard in open.rooms.range::<&[u8], _>(start).take(limit) {
+        let (mut rooms, mut next) = (Vec::new(), None);
+        for (seen, guard) in open.rooms.range::<&[u8], _>(start).take(limit).enumerate() {
             let (key, value) = guard.into_inner().map_err(read_failed)?;
             let name = std::str::from_utf8(&key)
                 .ok()
@@ -297,8 +294,9 @@ impl LogStore {
             if let (Some(name), Some((header, _))) = (name, record::read_header(&value)) {
                 rooms.push((name, header));
             }
+            next = (seen + 1 == limit).then(|| key.to_vec());
         }
-        Ok(rooms)
+        Ok((rooms, next))
     }
 
     pub(super) fn close(&mut self) -> Result<(), StoreError> {
@@ -319,6 +317,26 @@ impl Open {
         self.batch = Some(batch);
     }
 
+    /// Publications that came after the header was written.
+    fn find_head(&self, header: &mut Header) -> Result<(), StoreError> {
+        let next = publication_key(header.id, header.head.offset + 1);
+        for guard in self
+            .publications
+            .range(next..=publication_key(header.id, Offset::MAX))
+        {
+            let (key, value) = guard.into_inner().map_err(read_failed)?;
+            header.head.offset = (&key[8..])
+                .try_get_u64()
+                .expect("eight bytes of a key of sixteen");
+            // A damaged one is there all the same.
+            if let Some(publication) = record::read_publication(header.head.offset, &value) {
+                header.bytes += publication.weight() as u64;
+                header.touched_us = publication.stamps.ordered_us;
+            }
+        }
+        Ok(())
+    }
+
     fn take_id(&mut self) -> Result<u64, StoreError> {
         if self.next_id == self.ids_end {
             self.ids_end += ID_BLOCK;
@@ -329,6 +347,23 @@ impl Open {
         self.next_id += 1;
         Ok(self.next_id)
     }
+}
+
+/// Opens the database from a thread of low priority, which fjall's workers inherit: flushes and
+/// compaction then take what the engine and the shards leave of a core (setpriority(2)).
+fn open_in_background(dir: &Path) -> Result<Database, fjall::Error> {
+    let dir = dir.to_owned();
+    let open = move || {
+        if let Err(error) = rustix::process::setpriority_process(None, WORKER_NICE) {
+            tracing::debug!(%error, "the store's workers keep the usual priority");
+        }
+        let builder = Database::builder(dir).manual_journal_persist(true);
+        builder.worker_threads(1).open()
+    };
+    let opener = std::thread::Builder::new()
+        .name("tidegate-opener".into())
+        .spawn(open)?;
+    opener.join().expect("opening does not panic")
 }
 
 fn publication_key(id: u64, offset: Offset) -> [u8; 16] {

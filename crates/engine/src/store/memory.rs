@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tidegate_wire::{Position, Publication, RoomName};
 
-use super::{Header, Range, Remembered, new_epoch};
+use super::{Found, Header, Range, Remembered, new_epoch};
 
 /// See the module.
 #[derive(Default)]
@@ -39,18 +39,17 @@ impl MemoryStore {
         (*header, Vec::new())
     }
 
-    pub(super) fn append(&mut self, room: &RoomName, header: &Header, publication: Option<&Publication>) {
+    pub(super) fn append(&mut self, header: &Header, publication: &Publication) {
+        let kept = self.publications.entry(header.id).or_default();
+        kept.push_back(publication.clone());
+    }
+
+    pub(super) fn write_header(&mut self, room: &RoomName, header: &Header) {
         self.rooms.insert(room.clone(), *header);
-        if let Some(publication) = publication {
-            self.publications
-                .entry(header.id)
-                .or_default()
-                .push_back(publication.clone());
-        }
     }
 
     pub(super) fn trim(&mut self, room: &RoomName, header: &Header) {
-        self.rooms.insert(room.clone(), *header);
+        self.write_header(room, header);
         if let Some(kept) = self.publications.get_mut(&header.id) {
             let gone = kept.partition_point(|p| p.offset < header.oldest);
             kept.drain(..gone);
@@ -79,12 +78,15 @@ impl MemoryStore {
         }
     }
 
-    pub(super) fn rooms_after(&self, after: &[u8], limit: usize) -> Vec<(RoomName, Header)> {
+    pub(super) fn rooms_after(&self, after: &[u8], limit: usize) -> Found {
         let rooms = self.rooms.iter().skip_while(|(name, _)| name.as_bytes() <= after);
-        rooms
+        let found: Vec<_> = rooms
             .take(limit)
             .map(|(name, header)| (name.clone(), *header))
-            .collect()
+            .collect();
+        let last = found.last().filter(|_| found.len() == limit);
+        let next = last.map(|(name, _)| name.as_bytes().to_vec());
+        (found, next)
     }
 }
 

@@ -65,6 +65,9 @@ pub struct Range {
     pub reverse: bool,
 }
 
+/// Some rooms, and the name after which to look for more.
+pub type Found = (Vec<(RoomName, Header)>, Option<Vec<u8>>);
+
 /// What went wrong with the store. For the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -127,11 +130,20 @@ impl Store {
         }
     }
 
-    /// Stages a publication (if it is to be kept) and the room's header.
-    pub fn append(&mut self, room: &RoomName, header: &Header, publication: Option<&Publication>) {
+    /// Stages a publication that is to be kept, the room's newest. Its header may be written some
+    /// publications later; that of an empty room must be written with it.
+    pub fn append(&mut self, header: &Header, publication: &Publication) {
         match self {
-            Self::Memory(store) => store.append(room, header, publication),
-            Self::Log(store) => store.append(room, header, publication),
+            Self::Memory(store) => store.append(header, publication),
+            Self::Log(store) => store.append(header, publication),
+        }
+    }
+
+    /// Stages a room's header.
+    pub fn write_header(&mut self, room: &RoomName, header: &Header) {
+        match self {
+            Self::Memory(store) => store.write_header(room, header),
+            Self::Log(store) => store.write_header(room, header),
         }
     }
 
@@ -200,8 +212,9 @@ impl Store {
         }
     }
 
-    /// Some rooms after `after`, by name, for the sweep.
-    pub fn rooms_after(&self, after: &[u8], limit: usize) -> Result<Vec<(RoomName, Header)>, StoreError> {
+    /// Some rooms after `after`, by name, for the sweep; and where to go on, if there are more. A header may
+    /// lack the newest publications, but says whether there are any.
+    pub fn rooms_after(&self, after: &[u8], limit: usize) -> Result<Found, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.rooms_after(after, limit)),
             Self::Log(store) => store.rooms_after(after, limit),

@@ -1,11 +1,11 @@
 //! The API's way to the engine: a request out, its answer awaited.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use tidegate_core::request::{Event, Request, Ticket};
 use tidegate_engine::Port;
 use tidegate_wire::{Reject, RejectCode};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 /// Requests that wait for an answer; beyond it callers are told to come back.
 const WAITING_MAX: usize = 10_000;
@@ -54,8 +54,8 @@ impl EngineClient {
     }
 
     /// Waits for an answer.
-    pub(super) async fn answer(&self, answer: Answer, timeout: Duration) -> Result<Event, Reject> {
-        match tokio::time::timeout(timeout, answer.receiver).await {
+    pub(super) async fn answer(&self, answer: Answer, deadline: Instant) -> Result<Event, Reject> {
+        match tokio::time::timeout_at(deadline, answer.receiver).await {
             Ok(Ok(event)) => Ok(event),
             Ok(Err(_)) | Err(_) => {
                 self.inner().waiting.remove(&answer.ticket);

@@ -78,8 +78,16 @@ struct State {
     has_demo: bool,
     accepted: Arc<AcceptCounters>,
     request_timeout: Duration,
+    body_bytes_max: usize,
     started: Instant,
     requests: metrics::RequestCounts,
+}
+
+impl State {
+    /// Until when a request that came just now is answered.
+    fn deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.request_timeout
+    }
 }
 
 /// A running back office; ends when dropped.
@@ -131,10 +139,11 @@ async fn run(parts: Parts, stopped: oneshot::Receiver<()>) {
         has_demo: parts.has_demo,
         accepted: parts.accepted,
         request_timeout: limits.http_request_timeout,
+        body_bytes_max: limits.http_body_bytes_max,
         started: parts.started,
         requests: metrics::RequestCounts::default(),
     });
-    let routes = routes::router(state.clone(), limits.http_body_bytes_max);
+    let routes = routes::router(state.clone());
     let news = parts.news;
     let answers = state.clone();
     let drain = tokio::spawn(async move {

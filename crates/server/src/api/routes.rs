@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State as Extract},
     http::{HeaderMap, Method, Response, StatusCode, header},
     middleware::{self, Next},
@@ -21,7 +21,7 @@ use tidegate_wire::{
     json as wire_json,
     publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant as Deadline};
 
 use super::{State, assets, engine::Answer, metrics, problem::Problem};
 use crate::{auth::Scope, control::ShardCommand};
@@ -57,7 +57,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Shared = Extract<Arc<State>>;
 type Answered = Result<Response<Body>, Problem>;
 
-pub(super) fn router(state: Arc<State>, body_bytes_max: usize) -> Router {
+pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/v1/publish", post(publish))
         .route("/v1/batch", post(batch))
@@ -74,7 +74,7 @@ pub(super) fn router(state: Arc<State>, body_bytes_max: usize) -> Router {
         .route("/{*path}", get(page))
         .method_not_allowed_fallback(wrong_method)
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(DefaultBodyLimit::max(state.body_bytes_max))
         .layer(middleware::from_fn_with_state(state.clone(), count))
         .with_state(state)
 }
@@ -92,33 +92,6 @@ async fn wrong_method(method: Method) -> Problem {
 
 async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no such route", "see /v1/openapi.json")
-}
-
-/// A request's body, bounded in size and in time.
-struct Whole(Bytes);
-
-impl FromRequest<Arc<State>> for Whole {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Problem> {
-        let body = tokio::time::timeout(state.request_timeout, Bytes::from_request(request, state)).await;
-        match body {
-            Ok(Ok(body)) => Ok(Self(body)),
-            Ok(Err(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                let detail = "the body is above `limits.http_body_bytes_max`";
-                Err(Problem::new(why.status(), "the body is too large", detail))
-            }
-            Ok(Err(why)) => Err(Problem::bad_request(why.body_text())),
-            Err(_) => {
-                let detail = "the body did not come within `limits.http_request_timeout`";
-                Err(Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body is too slow",
-                    detail,
-                ))
-            }
-        }
-    }
 }
 
 // ---- who may ---------------------------------------------------------------------
@@ -148,6 +121,30 @@ fn authorize(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller,
         false => {
             let detail = format!("the key {:?} lacks the scope for this", key.name);
             Err(Problem::new(StatusCode::FORBIDDEN, "not allowed", detail))
+        }
+    }
+}
+
+/// The caller, then the body: nothing is read of somebody who may not. Bounded in size and in time.
+async fn authorized(state: &Arc<State>, request: Request, scope: Scope) -> Result<(Caller, Bytes), Problem> {
+    let caller = authorize(state, request.headers(), scope)?;
+    let too_large = || {
+        let detail = "the body is above `limits.http_body_bytes_max`";
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", detail)
+    };
+    // Before any of it has come, where it says how long it is.
+    if request.body().size_hint().lower() > state.body_bytes_max as u64 {
+        return Err(too_large());
+    }
+    let body = tokio::time::timeout(state.request_timeout, Bytes::from_request(request, state)).await;
+    match body {
+        Ok(Ok(body)) => Ok((caller, body)),
+        Ok(Err(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+        Ok(Err(why)) => Err(Problem::bad_request(why.body_text())),
+        Err(_) => {
+            let detail = "the body did not come within `limits.http_request_timeout`";
+            let status = StatusCode::REQUEST_TIMEOUT;
+            Err(Problem::new(status, "the body is too slow", detail))
         }
     }
 }
@@ -210,20 +207,20 @@ fn idempotency(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-async fn publish(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
-    let caller = authorize(&state, &headers, Scope::Publish)?;
+async fn publish(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
+    let (caller, body) = authorized(&state, request, Scope::Publish).await?;
     let mut publish: PublishBody = read(&body)?;
     if let Some(key) = idempotency(&headers)? {
         publish.msg = key;
     }
     let publication = new_publication(&state, &caller, &publish)?;
     let answer = submit(&state, publication)?;
-    let published = published(&state, answer).await?;
+    let published = published(&state, answer, state.deadline()).await?;
     Ok(axum::Json(published).into_response())
 }
 
-async fn batch(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
-    let caller = authorize(&state, &headers, Scope::Publish)?;
+async fn batch(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
+    let (caller, body) = authorized(&state, request, Scope::Publish).await?;
     let mut batch: BatchBody = read(&body)?;
     bounded("publications", batch.publications.len())?;
     if let Some(key) = idempotency(&headers)? {
@@ -238,8 +235,8 @@ async fn batch(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -
     all(&state, publications.collect()).await
 }
 
-async fn broadcast(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
-    let caller = authorize(&state, &headers, Scope::Publish)?;
+async fn broadcast(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
+    let (caller, body) = authorized(&state, request, Scope::Publish).await?;
     let mut broadcast: BroadcastBody = read(&body)?;
     bounded("rooms", broadcast.rooms.len())?;
     if let Some(key) = idempotency(&headers)? {
@@ -268,16 +265,17 @@ fn bounded(what: &str, len: usize) -> Result<(), Problem> {
     }
 }
 
-/// All are submitted, in order, before the first answer is awaited.
+/// All are submitted, in order, before the first answer is awaited; and all have one deadline.
 async fn all(state: &State, publications: Vec<Result<NewPublication, Problem>>) -> Answered {
     let answers: Vec<Result<Answer, Problem>> = publications
         .into_iter()
         .map(|publication| submit(state, publication?))
         .collect();
+    let deadline = state.deadline();
     let mut results = Vec::with_capacity(answers.len());
     for answer in answers {
         let result = match answer {
-            Ok(answer) => published(state, answer).await,
+            Ok(answer) => published(state, answer, deadline).await,
             Err(problem) => Err(problem),
         };
         results.push(match result {
@@ -338,8 +336,8 @@ fn submit(state: &State, publication: NewPublication) -> Result<Answer, Problem>
     Ok(answer)
 }
 
-async fn published(state: &State, answer: Answer) -> Result<Value, Problem> {
-    match state.engine.answer(answer, state.request_timeout).await? {
+async fn published(state: &State, answer: Answer, deadline: Deadline) -> Result<Value, Problem> {
+    match state.engine.answer(answer, deadline).await? {
         Event::Published { result, .. } => {
             let published = result?;
             Ok(json!({
@@ -379,7 +377,7 @@ async fn history(Extract(state): Shared, headers: HeaderMap, request: Request) -
     let answer = state
         .engine
         .submit(|ticket| EngineRequest::History { ticket, room, query })?;
-    match state.engine.answer(answer, state.request_timeout).await? {
+    match state.engine.answer(answer, state.deadline()).await? {
         Event::History { result, .. } => ok_of_reply(Reply::History(result?)),
         other => Err(unexpected(&other)),
     }
@@ -402,7 +400,7 @@ async fn presence(Extract(state): Shared, headers: HeaderMap, request: Request) 
     let answer = state
         .engine
         .submit(|ticket| EngineRequest::Presence { ticket, room, limit })?;
-    match state.engine.answer(answer, state.request_timeout).await? {
+    match state.engine.answer(answer, state.deadline()).await? {
         Event::Presence { result, .. } => ok_of_reply(Reply::Presence(result?)),
         other => Err(unexpected(&other)),
     }
@@ -457,8 +455,8 @@ struct DisconnectBody {
     user: String,
 }
 
-async fn disconnect(Extract(state): Shared, headers: HeaderMap, Whole(body): Whole) -> Answered {
-    authorize(&state, &headers, Scope::Admin)?;
+async fn disconnect(Extract(state): Shared, request: Request) -> Answered {
+    let (_, body) = authorized(&state, request, Scope::Admin).await?;
     let DisconnectBody { user } = read(&body)?;
     if user.is_empty() {
         return Err(Problem::bad_request("`user` is empty"));

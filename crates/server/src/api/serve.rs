@@ -11,6 +11,7 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
+use tokio_io_timeout::TimeoutStream;
 use tracing::debug;
 
 use super::stream::Stream;
@@ -56,7 +57,11 @@ pub(super) async fn serve(
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.http_head_timeout)
             .max_buf_size(64 << 10);
-        let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.clone()));
+        // A reader that stands still holds its answer no longer than a body may take to come.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.http_request_timeout));
+        let stream = TokioIo::new(Box::pin(stream));
+        let served = http.serve_connection(stream, TowerToHyperService::new(routes.clone()));
         connections.spawn(async move {
             if let Err(error) = served.await {
                 debug!(%peer, %error, "an HTTP connection ended badly");

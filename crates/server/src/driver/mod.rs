@@ -35,14 +35,14 @@ use tidegate_core::{
     request::{Event, Request},
     shard::Setup,
 };
-use tidegate_engine::Port;
+use tidegate_engine::{Bell, Port};
 use tidegate_wire::ws::reader::Inflater;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::{
     config::EdgeLimits,
-    control::{Bell, HandedOver, RoomSummary, ShardCommand, ShardCounters},
+    control::{HandedOver, RoomSummary, ShardCommand, ShardCounters},
     edge::{
         EdgeCounters,
         authority::{Authority, AuthorityParts},
@@ -351,11 +351,13 @@ impl Driver {
 
     fn submit(&mut self) {
         while let Some(request) = self.stuck.take().or_else(|| self.shard.poll_request()) {
-            if let Err(request) = self.port.try_submit(request) {
+            if let Err(request) = self.port.try_push(request) {
                 self.stuck = Some(request);
-                return;
+                break;
             }
         }
+        // Once, after the last: woken by the first, the engine would make a group of each.
+        self.port.ring();
     }
 
     /// One slice of fan-out, and one write for each outbox that got something.

@@ -1,0 +1,61 @@
+//! Probes, scrapes, disconnecting users.
+
+use serde_json::json;
+
+use crate::{client::Http, world::World};
+
+#[test]
+fn what_probes_and_scrapers_ask_for_is_there() {
+    let world = World::start(2, "");
+    let mut http = Http::to(&world);
+    assert_eq!(http.get("/v1/live").text(200), "live\n");
+    assert_eq!(http.get("/v1/ready").text(200), "ready\n");
+    let document = http.get("/v1/openapi.json").ok();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+    let page = http.get("/");
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    assert!(page.text(200).starts_with("<!doctype html>"));
+
+    http.post("/v1/publish", &json!({"room": "chat:a", "data": 1}))
+        .ok();
+    http.post("/v1/publish", &json!({"room": "nowhere:a", "data": 1}))
+        .problem(404);
+    let scrape = http.get("/metrics");
+    let kind = scrape.headers["content-type"].clone();
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = scrape.text(200);
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for line in [
+        "tidegate_engine_publications_total 1",
+        "tidegate_engine_ready 1",
+        "tidegate_http_requests_total{status=\"4xx\"} 1",
+        "tidegate_http_requests_total{status=\"2xx\"} 5",
+    ] {
+        let has_line = text
+            .lines()
+            .any(|of| of == line || of.strip_prefix(line) == Some(".0"));
+        assert!(has_line, "{line} is not in\n{text}");
+    }
+    for metric in tidegate_server::api::METRICS {
+        assert!(
+            text.contains(&format!("# HELP {} ", metric.name)),
+            "{}",
+            metric.name
+        );
+    }
+}
+
+#[test]
+fn every_route_of_the_document_is_served_and_with_that_method_only() {
+    let world = World::start(1, "");
+    for (method, path) in tidegate_server::api::ROUTES {
+        let mut http = Http::to(&world);
+        let method = method.to_ascii_uppercase();
+        let status = http.call(&method, path, "", "").status;
+        assert!(matches!(status, 200 | 400), "{method} {path}: {status}");
+        let other = if method == "GET" { "POST" } else { "GET" };
+        let problem = http.call(other, path, "", "").problem(405);
+        assert!(problem["detail"].as_str().unwrap().contains(other), "{problem}");
+        http.call("DELETE", path, "", "").problem(405);
+    }
+}
