@@ -65,7 +65,7 @@ def run(kind, arguments):
             load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             if arguments.crash:
                 for line in load.stderr:
-                    if "connected" in line:
+                    if "connected" in line and " of " not in line:
                         break
                 server.kill()
                 server.wait()

@@ -45,14 +45,14 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// TCP segments that were sent again, of the whole machine: a full backlog shows here.
-pub(crate) fn retransmits() -> u64 {
-    let snmp = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
-    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
+/// SYNs that were sent again, of the whole machine: a full backlog shows here (`TCPSynRetrans`).
+pub(crate) fn syn_retransmits() -> u64 {
+    let netstat = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
     let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
         return 0;
     };
-    let place = names.split_whitespace().position(|name| name == "RetransSegs");
+    let place = names.split_whitespace().position(|name| name == "TCPSynRetrans");
     let value = place.and_then(|place| values.split_whitespace().nth(place));
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }

@@ -6,7 +6,7 @@ use crate::{
     LoadError, Target,
     crew::Crew,
     plan::Plan,
-    process::{Cpu, resident_bytes, retransmits},
+    process::{Cpu, resident_bytes, syn_retransmits},
     report::{Class, Report},
     tally::Tally,
 };
@@ -190,14 +190,14 @@ pub(crate) fn storm(target: &Target, plan: Plan, wait_restart: bool) -> Result<R
     }
     crew.drop_all()?;
     let watch = Watch::begin(target);
-    let before = retransmits();
+    let before = syn_retransmits();
     let elapsed = crew.open()?;
     let mut figures = vec![
         ("connections", connections as f64),
         ("seconds_until_all_are_back", elapsed.as_secs_f64()),
         (
-            "retransmitted_segments",
-            retransmits().saturating_sub(before) as f64,
+            "retransmitted_syns",
+            syn_retransmits().saturating_sub(before) as f64,
         ),
     ];
     figures.extend(processes_figure(&crew));
