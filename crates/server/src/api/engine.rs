@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use tidegate_core::request::{Event, Request, Ticket};
 use tidegate_engine::Port;
 use tidegate_wire::{Reject, RejectCode};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 /// Requests that wait for an answer; beyond it callers are told to come back.
 const WAITING_MAX: usize = 10_000;
@@ -53,9 +56,9 @@ impl EngineClient {
         Ok(Answer { ticket, receiver })
     }
 
-    /// Waits for an answer.
+    /// Waits for an answer; what has come by then is given after the deadline too.
     pub(super) async fn answer(&self, answer: Answer, deadline: Instant) -> Result<Event, Reject> {
-        match tokio::time::timeout_at(deadline, answer.receiver).await {
+        match timeout_at(deadline, answer.receiver).await {
             Ok(Ok(event)) => Ok(event),
             Ok(Err(_)) | Err(_) => {
                 self.inner().waiting.remove(&answer.ticket);

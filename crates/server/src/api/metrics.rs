@@ -16,9 +16,10 @@ use prometheus_client::{
 use tidegate_engine::{Metrics as EngineMetrics, Quantiles};
 use tidegate_wire::{CloseReason, RejectCode};
 
+use super::routes::ROUTES;
 use crate::{
     control::ShardCounters,
-    edge::{AcceptCounters, HandshakeFailure, Refusal},
+    edge::{AcceptCounters, HandshakeFailure, Refusal, handshake::TARGET},
 };
 
 /// One metric, as it is declared.
@@ -28,170 +29,210 @@ pub struct Metric {
     pub name: &'static str,
     /// Counter or gauge.
     pub kind: MetricType,
-    /// The label that tells its series apart, if there are several.
-    pub label: Option<&'static str>,
+    /// The labels that tell its series apart, if there are several.
+    pub labels: &'static [&'static str],
     /// What it is, with its unit.
     pub help: &'static str,
 }
 
-const fn counter(name: &'static str, label: Option<&'static str>, help: &'static str) -> Metric {
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     let kind = MetricType::Counter;
     Metric {
         name,
         kind,
-        label,
+        labels,
         help,
     }
 }
 
-const fn gauge(name: &'static str, label: Option<&'static str>, help: &'static str) -> Metric {
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     let kind = MetricType::Gauge;
     Metric {
         name,
         kind,
-        label,
+        labels,
         help,
     }
 }
 
 /// Every metric there is.
 pub const METRICS: &[Metric] = &[
-    gauge("tidegate_connections", None, "Sessions open now"),
-    counter("tidegate_connections_opened", None, "Sessions opened"),
-    gauge("tidegate_sockets", None, "Sockets now, whatever their state"),
+    gauge("tidegate_connections", &[], "Sessions open now"),
+    counter("tidegate_connections_opened", &[], "Sessions opened"),
+    gauge("tidegate_sockets", &[], "Sockets now, whatever their state"),
     gauge(
         "tidegate_handshakes_waiting",
-        None,
+        &[],
         "Sockets whose handshake is not complete",
     ),
-    counter("tidegate_sockets_accepted", None, "Sockets accepted"),
+    counter("tidegate_sockets_accepted", &[], "Sockets accepted"),
     counter(
         "tidegate_sockets_refused",
-        Some("reason"),
+        &["reason"],
         "Sockets refused right after they were accepted",
     ),
     counter(
         "tidegate_handshakes_failed",
-        Some("reason"),
+        &["reason"],
         "Connections that ended before they became a session",
     ),
     gauge(
         "tidegate_rooms",
-        None,
+        &[],
         "Rooms with a subscriber or lingering, summed over shards",
     ),
-    gauge("tidegate_subscriptions", None, "Subscriptions now"),
-    counter("tidegate_commands", None, "Commands received over WebSocket"),
+    gauge("tidegate_subscriptions", &[], "Subscriptions now"),
+    counter("tidegate_commands", &[], "Commands received over WebSocket"),
     counter(
         "tidegate_publications",
-        None,
+        &[],
         "Publications fanned out, summed over shards",
     ),
     counter(
         "tidegate_deliveries",
-        None,
+        &[],
         "Publications put into outboxes, one per subscriber",
     ),
     counter(
         "tidegate_replayed_publications",
-        None,
+        &[],
         "Publications replayed on a join",
     ),
-    counter("tidegate_gaps", None, "Gaps told to subscribers"),
-    counter("tidegate_rejects", Some("code"), "Commands rejected"),
+    counter("tidegate_gaps", &[], "Gaps told to subscribers"),
+    counter("tidegate_rejects", &["code"], "Commands rejected"),
     counter(
         "tidegate_closes",
-        Some("reason"),
+        &["reason"],
         "Connections closed by the server; `other` ended by themselves or by RFC 6455's codes",
     ),
-    gauge("tidegate_outbox_bytes", None, "Bytes waiting in all outboxes"),
-    counter("tidegate_read_bytes", None, "Bytes read from sockets"),
-    counter("tidegate_written_bytes", None, "Bytes written to sockets"),
-    counter("tidegate_writes", None, "System calls that wrote to sockets"),
+    gauge("tidegate_outbox_bytes", &[], "Bytes waiting in all outboxes"),
+    counter("tidegate_read_bytes", &[], "Bytes read from sockets"),
+    counter("tidegate_written_bytes", &[], "Bytes written to sockets"),
+    counter("tidegate_writes", &[], "System calls that wrote to sockets"),
     counter(
         "tidegate_writes_blocked",
-        None,
+        &[],
         "Writes the kernel did not take whole",
     ),
-    counter("tidegate_turns", None, "Turns of all shards"),
+    counter("tidegate_turns", &[], "Turns of all shards"),
     gauge(
         "tidegate_turn_seconds",
-        Some("quantile"),
+        &["quantile"],
         "Time of a turn without its sleep, since the start",
     ),
     counter(
         "tidegate_engine_publications",
-        None,
+        &[],
         "Publications ordered by the engine",
     ),
     counter(
         "tidegate_engine_duplicates",
-        None,
+        &[],
         "Publishes answered as duplicates",
     ),
-    counter("tidegate_engine_failures", None, "Times the store failed"),
-    counter("tidegate_engine_groups", None, "Groups of requests handled"),
+    counter("tidegate_engine_failures", &[], "Times the store failed"),
+    counter("tidegate_engine_groups", &[], "Groups of requests handled"),
     gauge(
         "tidegate_engine_requests_waiting",
-        None,
+        &[],
         "Requests waiting for the engine",
     ),
-    gauge("tidegate_engine_rooms", None, "Rooms in the engine's memory"),
-    gauge("tidegate_engine_members", None, "Members listed in all rooms"),
+    gauge("tidegate_engine_rooms", &[], "Rooms in the engine's memory"),
+    gauge("tidegate_engine_members", &[], "Members listed in all rooms"),
     gauge(
         "tidegate_engine_memory_bytes",
-        None,
+        &[],
         "Bytes of recent publications and message ids in the engine's memory",
     ),
     gauge(
         "tidegate_engine_group_publications",
-        Some("quantile"),
+        &["quantile"],
         "Publications committed together, since the start",
     ),
     gauge(
         "tidegate_engine_append_seconds",
-        Some("quantile"),
+        &["quantile"],
         "Time to append a group, since the start",
     ),
     gauge(
         "tidegate_engine_sync_seconds",
-        Some("quantile"),
+        &["quantile"],
         "Time of fdatasync, since the start",
     ),
     gauge(
         "tidegate_engine_ready",
-        None,
+        &[],
         "1 while the engine can store, 0 while publishes are rejected",
     ),
     counter(
         "tidegate_http_requests",
-        Some("status"),
-        "HTTP requests by class of status",
+        &["method", "route", "status"],
+        "HTTP requests by route and class of status",
     ),
-    gauge("tidegate_process_uptime_seconds", None, "Time since the start"),
+    gauge("tidegate_process_uptime_seconds", &[], "Time since the start"),
     gauge(
         "tidegate_process_resident_bytes",
-        None,
+        &[],
         "Resident memory of the process",
     ),
-    gauge("tidegate_process_descriptors", None, "Open file descriptors"),
+    gauge("tidegate_process_descriptors", &[], "Open file descriptors"),
     counter(
         "tidegate_process_cpu_seconds",
-        None,
+        &[],
         "CPU time of the process, user and system",
     ),
 ];
 
-/// HTTP requests answered, by class of status.
-#[derive(Debug, Default)]
-pub(super) struct RequestCounts([AtomicU64; 5]);
+/// HTTP requests answered, one cell for each method, route and class of status.
+#[derive(Debug)]
+pub(super) struct RequestCounts(Vec<AtomicU64>);
 
+const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// The templates of every route; the last is what anything else is counted as.
+fn templates() -> impl ExactSizeIterator<Item = &'static str> {
+    const OTHERS: [&str; 4] = [TARGET, "/", "/{*path}", "other"];
+    (0..ROUTES.len() + OTHERS.len()).map(|n| match ROUTES.get(n) {
+        Some((_, path)) => path,
+        None => OTHERS[n - ROUTES.len()],
+    })
+}
+
+impl Default for RequestCounts {
+    fn default() -> Self {
+        let cells = METHODS.len() * templates().len() * STATUS_CLASSES.len();
+        Self((0..cells).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
 impl RequestCounts {
-    pub(super) fn count(&self, status: u16) {
+    /// Counts an answer to a request for a route, given as its template.
+    pub(super) fn count(&self, method: &str, route: &str, status: u16) {
+        let method = METHODS.iter().position(|name| *name == method);
+        let method = method.unwrap_or(METHODS.len() - 1);
+        let route = templates().position(|template| template == route);
+        let route = route.unwrap_or(templates().len() - 1);
         let class = (status / 100).clamp(1, 5) as usize - 1;
-        self.0[class].fetch_add(1, Ordering::Relaxed);
+        let cell = (method * templates().len() + route) * STATUS_CLASSES.len() + class;
+        self.0[cell].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The series that are not zero.
+    fn series(&self) -> Labelled {
+        let mut cells = self.0.iter();
+        let mut series = Vec::new();
+        for method in METHODS {
+            for route in templates() {
+                for (class, cell) in STATUS_CLASSES.into_iter().zip(&mut cells) {
+                    let count = cell.load(Ordering::Relaxed);
+                    if count > 0 {
+                        series.push((vec![method, route, class], count as f64));
+                    }
+                }
+            }
+        }
+        series
     }
 }
 
@@ -207,19 +248,26 @@ pub(super) struct Sources<'a> {
 
 /// One metric's series: a label's value and a number.
 type Series = Vec<(&'static str, f64)>;
+/// The same with the values of several labels.
+type Labelled = Vec<(Vec<&'static str>, f64)>;
 
 #[derive(Debug)]
-struct Filled(Vec<Series>);
+struct Filled(Vec<Labelled>);
 
 impl Collector for Filled {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         for (metric, series) in METRICS.iter().zip(&self.0) {
             let mut of_metric = encoder.encode_descriptor(metric.name, metric.help, None, metric.kind)?;
-            for (value, number) in series {
-                let labels = [(metric.label.unwrap_or_default(), *value)];
-                match metric.label {
-                    Some(_) => write(of_metric.encode_family(&labels)?, metric.kind, *number)?,
-                    None => write_one(&mut of_metric, metric.kind, *number)?,
+            for (values, number) in series {
+                let labels: Vec<_> = metric
+                    .labels
+                    .iter()
+                    .copied()
+                    .zip(values.iter().copied())
+                    .collect();
+                match labels.is_empty() {
+                    false => write(of_metric.encode_family(&labels)?, metric.kind, *number)?,
+                    true => write_one(&mut of_metric, metric.kind, *number)?,
                 }
             }
         }
@@ -240,7 +288,14 @@ fn write_one(encoder: &mut MetricEncoder<'_>, kind: MetricType, number: f64) -> 
 
 /// Renders a scrape in the OpenMetrics text format.
 pub(super) fn render(sources: &Sources<'_>) -> String {
-    let filled = METRICS.iter().map(|metric| fill(metric.name, sources)).collect();
+    let filled = METRICS.iter().map(|metric| match metric.name {
+        "tidegate_http_requests" => sources.requests.series(),
+        name => {
+            let series = fill(name, sources).into_iter();
+            series.map(|(value, number)| (vec![value], number)).collect()
+        }
+    });
+    let filled = filled.collect();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Filled(filled)));
     let mut text = String::new();
@@ -345,14 +400,6 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_engine_append_seconds" => quantiles(&engine.append_seconds),
         "tidegate_engine_sync_seconds" => quantiles(&engine.sync_seconds),
         "tidegate_engine_ready" => one(sources.is_ready.into()),
-        "tidegate_http_requests" => {
-            let counts = sources
-                .requests
-                .0
-                .iter()
-                .map(|count| count.load(Ordering::Relaxed) as f64);
-            STATUS_CLASSES.into_iter().zip(counts).collect()
-        }
         "tidegate_process_uptime_seconds" => vec![("", sources.started.elapsed().as_secs_f64())],
         "tidegate_process_resident_bytes" => one(resident_bytes().unwrap_or(0)),
         "tidegate_process_descriptors" => {
@@ -389,6 +436,8 @@ mod tests {
     use super::*;
 
     fn scrape() -> String {
+        let requests = RequestCounts::default();
+        requests.count("GET", "/metrics", 200);
         render(&Sources {
             shards: vec![ShardCounters {
                 core: Default::default(),
@@ -397,7 +446,7 @@ mod tests {
             accepted: &AcceptCounters::default(),
             engine: EngineMetrics::default(),
             is_ready: true,
-            requests: &RequestCounts::default(),
+            requests: &requests,
             started: Instant::now(),
         })
     }
@@ -407,14 +456,23 @@ mod tests {
         let text = scrape();
         for metric in METRICS {
             assert!(metric.name.starts_with("tidegate_"), "{}", metric.name);
-            let sample = match (metric.kind, metric.label) {
-                (MetricType::Counter, None) => format!("\n{}_total ", metric.name),
-                (MetricType::Counter, Some(label)) => format!("\n{}_total{{{label}=", metric.name),
-                (_, None) => format!("\n{} ", metric.name),
-                (_, Some(label)) => format!("\n{}{{{label}=", metric.name),
+            let sample = match (metric.kind, metric.labels) {
+                (MetricType::Counter, []) => format!("\n{}_total ", metric.name),
+                (MetricType::Counter, [label, ..]) => format!("\n{}_total{{{label}=", metric.name),
+                (_, []) => format!("\n{} ", metric.name),
+                (_, [label, ..]) => format!("\n{}{{{label}=", metric.name),
             };
             assert!(text.contains(&sample), "{sample:?} in {text}");
         }
+    }
+
+    #[test]
+    fn what_a_stranger_asks_for_adds_no_series() {
+        let counts = RequestCounts::default();
+        for n in 0..100 {
+            counts.count(&format!("METHOD{n}"), &format!("/path/{n}"), 404);
+        }
+        assert_eq!(counts.series(), [(vec!["other", "other", "4xx"], 100.0)]);
     }
 
     #[test]
@@ -426,7 +484,7 @@ mod tests {
             } else {
                 ""
             };
-            let label = metric.label.unwrap_or("");
+            let label = metric.labels.join(", ");
             let row = format!("| `{}{total}` | {label} | {} |", metric.name, metric.help);
             assert!(book.contains(&row), "docs/metrics.md lacks the row\n{row}");
         }

@@ -84,7 +84,7 @@ struct State {
 }
 
 impl State {
-    /// Until when a request that came just now is answered.
+    /// When a request that comes now must be answered.
     fn deadline(&self) -> tokio::time::Instant {
         tokio::time::Instant::now() + self.request_timeout
     }

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, Bytes, HttpBody},
-    extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State as Extract},
+    extract::{DefaultBodyLimit, FromRequest, MatchedPath, Path, Query, Request, State as Extract},
     http::{HeaderMap, Method, Response, StatusCode, header},
     middleware::{self, Next},
     response::IntoResponse,
-    routing::{get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -21,10 +21,18 @@ use tidegate_wire::{
     json as wire_json,
     publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX},
 };
-use tokio::{sync::oneshot, time::Instant as Deadline};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
-use super::{State, assets, engine::Answer, metrics, problem::Problem};
-use crate::{auth::Scope, control::ShardCommand};
+use super::{
+    State, assets,
+    engine::{Answer, EngineClient},
+    metrics,
+    problem::Problem,
+};
+use crate::{auth::Scope, control::ShardCommand, edge::handshake::TARGET};
 
 /// Every route, with its method: held equal to the OpenAPI document by a test.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -58,18 +66,23 @@ type Shared = Extract<Arc<State>>;
 type Answered = Result<Response<Body>, Problem>;
 
 pub(super) fn router(state: Arc<State>) -> Router {
+    // Who may not is told so from the head alone: a stranger cannot make us hold a body.
+    let may = |scope, handler: MethodRouter<Arc<State>>| {
+        handler.route_layer(middleware::from_fn_with_state((state.clone(), scope), authorize))
+    };
     Router::new()
-        .route("/v1/publish", post(publish))
-        .route("/v1/batch", post(batch))
-        .route("/v1/broadcast", post(broadcast))
-        .route("/v1/history", get(history))
-        .route("/v1/presence", get(presence))
-        .route("/v1/rooms", get(rooms))
-        .route("/v1/disconnect", post(disconnect))
+        .route("/v1/publish", may(Scope::Publish, post(publish)))
+        .route("/v1/batch", may(Scope::Publish, post(batch)))
+        .route("/v1/broadcast", may(Scope::Publish, post(broadcast)))
+        .route("/v1/history", may(Scope::Read, get(history)))
+        .route("/v1/presence", may(Scope::Read, get(presence)))
+        .route("/v1/rooms", may(Scope::Read, get(rooms)))
+        .route("/v1/disconnect", may(Scope::Admin, post(disconnect)))
         .route("/v1/live", get(async || "live\n"))
         .route("/v1/ready", get(ready))
         .route("/v1/openapi.json", get(openapi))
-        .route("/metrics", get(scrape))
+        .route("/metrics", may(Scope::Read, get(scrape)))
+        .route(TARGET, any(no_upgrade))
         .route("/", get(index))
         .route("/{*path}", get(page))
         .method_not_allowed_fallback(wrong_method)
@@ -80,8 +93,14 @@ pub(super) fn router(state: Arc<State>) -> Router {
 }
 
 async fn count(Extract(state): Shared, request: Request, next: Next) -> Response<Body> {
+    let method = request.method().clone();
+    // The template, not the path: strangers must not choose a label's values.
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    state.requests.count(response.status().as_u16());
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    state
+        .requests
+        .count(method.as_str(), route, response.status().as_u16());
     response
 }
 
@@ -94,12 +113,67 @@ async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no such route", "see /v1/openapi.json")
 }
 
+/// The shards open WebSockets, and a connection that came here does not go back to them.
+async fn no_upgrade() -> Response<Body> {
+    let detail = "this connection already served HTTP; open a WebSocket on a new connection";
+    let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "not on this connection", detail);
+    let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "close")];
+    (headers, problem).into_response()
+}
+
+/// A request's body, bounded in size and in time.
+struct Whole {
+    body: Bytes,
+    /// When the answer is due, the time for the body included.
+    deadline: Instant,
+}
+
+impl FromRequest<Arc<State>> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Problem> {
+        let too_large = || {
+            let detail = "the body is above `limits.http_body_bytes_max`";
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", detail)
+        };
+        // A length that is told is believed; the layer's limit is for those that are not.
+        if request.body().size_hint().lower() > state.body_bytes_max as u64 {
+            return Err(too_large());
+        }
+        let deadline = state.deadline();
+        match timeout_at(deadline, Bytes::from_request(request, state)).await {
+            Ok(Ok(body)) => Ok(Self { body, deadline }),
+            Ok(Err(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+            Ok(Err(why)) => Err(Problem::bad_request(why.body_text())),
+            Err(_) => {
+                let detail = "the body did not come within `limits.http_request_timeout`";
+                Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body is too slow",
+                    detail,
+                ))
+            }
+        }
+    }
+}
+
 // ---- who may ---------------------------------------------------------------------
 
 /// Who calls: the name of the API key.
+#[derive(Clone)]
 struct Caller(String);
 
-fn authorize(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+async fn authorize(
+    Extract((state, scope)): Extract<(Arc<State>, Scope)>,
+    mut request: Request,
+    next: Next,
+) -> Answered {
+    let caller = caller(&state, request.headers(), scope)?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+fn caller(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
     if state.api_keys.is_empty() && state.is_development {
         return Ok(Caller("development".to_owned()));
     }
@@ -121,30 +195,6 @@ fn authorize(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller,
         false => {
             let detail = format!("the key {:?} lacks the scope for this", key.name);
             Err(Problem::new(StatusCode::FORBIDDEN, "not allowed", detail))
-        }
-    }
-}
-
-/// The caller, then the body: nothing is read of somebody who may not. Bounded in size and in time.
-async fn authorized(state: &Arc<State>, request: Request, scope: Scope) -> Result<(Caller, Bytes), Problem> {
-    let caller = authorize(state, request.headers(), scope)?;
-    let too_large = || {
-        let detail = "the body is above `limits.http_body_bytes_max`";
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", detail)
-    };
-    // Before any of it has come, where it says how long it is.
-    if request.body().size_hint().lower() > state.body_bytes_max as u64 {
-        return Err(too_large());
-    }
-    let body = tokio::time::timeout(state.request_timeout, Bytes::from_request(request, state)).await;
-    match body {
-        Ok(Ok(body)) => Ok((caller, body)),
-        Ok(Err(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
-        Ok(Err(why)) => Err(Problem::bad_request(why.body_text())),
-        Err(_) => {
-            let detail = "the body did not come within `limits.http_request_timeout`";
-            let status = StatusCode::REQUEST_TIMEOUT;
-            Err(Problem::new(status, "the body is too slow", detail))
         }
     }
 }
@@ -207,20 +257,28 @@ fn idempotency(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-async fn publish(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
-    let (caller, body) = authorized(&state, request, Scope::Publish).await?;
+async fn publish(
+    Extract(state): Shared,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Whole { body, deadline }: Whole,
+) -> Answered {
     let mut publish: PublishBody = read(&body)?;
     if let Some(key) = idempotency(&headers)? {
         publish.msg = key;
     }
     let publication = new_publication(&state, &caller, &publish)?;
     let answer = submit(&state, publication)?;
-    let published = published(&state, answer, state.deadline()).await?;
+    let published = published(&state.engine, answer, deadline).await?;
     Ok(axum::Json(published).into_response())
 }
 
-async fn batch(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
-    let (caller, body) = authorized(&state, request, Scope::Publish).await?;
+async fn batch(
+    Extract(state): Shared,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Whole { body, deadline }: Whole,
+) -> Answered {
     let mut batch: BatchBody = read(&body)?;
     bounded("publications", batch.publications.len())?;
     if let Some(key) = idempotency(&headers)? {
@@ -232,11 +290,15 @@ async fn batch(Extract(state): Shared, headers: HeaderMap, request: Request) -> 
         .publications
         .iter()
         .map(|publish| new_publication(&state, &caller, publish));
-    all(&state, publications.collect()).await
+    all(&state, publications.collect(), deadline).await
 }
 
-async fn broadcast(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
-    let (caller, body) = authorized(&state, request, Scope::Publish).await?;
+async fn broadcast(
+    Extract(state): Shared,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Whole { body, deadline }: Whole,
+) -> Answered {
     let mut broadcast: BroadcastBody = read(&body)?;
     bounded("rooms", broadcast.rooms.len())?;
     if let Some(key) = idempotency(&headers)? {
@@ -253,7 +315,7 @@ async fn broadcast(Extract(state): Shared, headers: HeaderMap, request: Request)
         };
         new_publication(&state, &caller, &publish)
     });
-    all(&state, publications.collect()).await
+    all(&state, publications.collect(), deadline).await
 }
 
 fn bounded(what: &str, len: usize) -> Result<(), Problem> {
@@ -265,17 +327,30 @@ fn bounded(what: &str, len: usize) -> Result<(), Problem> {
     }
 }
 
-/// All are submitted, in order, before the first answer is awaited; and all have one deadline.
-async fn all(state: &State, publications: Vec<Result<NewPublication, Problem>>) -> Answered {
+/// All are submitted, in order, before the first answer is awaited.
+async fn all(
+    state: &State,
+    publications: Vec<Result<NewPublication, Problem>>,
+    deadline: Instant,
+) -> Answered {
     let answers: Vec<Result<Answer, Problem>> = publications
         .into_iter()
         .map(|publication| submit(state, publication?))
         .collect();
-    let deadline = state.deadline();
+    let results = results(&state.engine, answers, deadline).await;
+    Ok(axum::Json(json!({ "results": results })).into_response())
+}
+
+/// The answers so far as they come by the deadline, which is one for all.
+async fn results(
+    engine: &EngineClient,
+    answers: Vec<Result<Answer, Problem>>,
+    deadline: Instant,
+) -> Vec<Value> {
     let mut results = Vec::with_capacity(answers.len());
     for answer in answers {
         let result = match answer {
-            Ok(answer) => published(state, answer, deadline).await,
+            Ok(answer) => published(engine, answer, deadline).await,
             Err(problem) => Err(problem),
         };
         results.push(match result {
@@ -283,7 +358,7 @@ async fn all(state: &State, publications: Vec<Result<NewPublication, Problem>>) 
             Err(problem) => json!({ "problem": problem.to_json() }),
         });
     }
-    Ok(axum::Json(json!({ "results": results })).into_response())
+    results
 }
 
 fn new_publication(
@@ -336,8 +411,8 @@ fn submit(state: &State, publication: NewPublication) -> Result<Answer, Problem>
     Ok(answer)
 }
 
-async fn published(state: &State, answer: Answer, deadline: Deadline) -> Result<Value, Problem> {
-    match state.engine.answer(answer, deadline).await? {
+async fn published(engine: &EngineClient, answer: Answer, deadline: Instant) -> Result<Value, Problem> {
+    match engine.answer(answer, deadline).await? {
         Event::Published { result, .. } => {
             let published = result?;
             Ok(json!({
@@ -361,8 +436,7 @@ struct HistoryParameters {
     reverse: bool,
 }
 
-async fn history(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
-    authorize(&state, &headers, Scope::Read)?;
+async fn history(Extract(state): Shared, request: Request) -> Answered {
     let parameters: HistoryParameters = query(&request)?;
     let room = room_name(&parameters.room)?;
     let Some(policy) = state.policies.get(room.namespace()) else {
@@ -389,8 +463,7 @@ struct PresenceParameters {
     limit: Option<u32>,
 }
 
-async fn presence(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
-    authorize(&state, &headers, Scope::Read)?;
+async fn presence(Extract(state): Shared, request: Request) -> Answered {
     let parameters: PresenceParameters = query(&request)?;
     let room = room_name(&parameters.room)?;
     let Some(policy) = state.policies.get(room.namespace()) else {
@@ -428,8 +501,7 @@ struct RoomsParameters {
     limit: Option<usize>,
 }
 
-async fn rooms(Extract(state): Shared, headers: HeaderMap, request: Request) -> Answered {
-    authorize(&state, &headers, Scope::Read)?;
+async fn rooms(Extract(state): Shared, request: Request) -> Answered {
     let parameters: RoomsParameters = query(&request)?;
     let limit = parameters.limit.unwrap_or(100).clamp(1, ROOMS_MAX);
     let answers = ask_shards(&state, |reply| ShardCommand::Rooms {
@@ -455,8 +527,7 @@ struct DisconnectBody {
     user: String,
 }
 
-async fn disconnect(Extract(state): Shared, request: Request) -> Answered {
-    let (_, body) = authorized(&state, request, Scope::Admin).await?;
+async fn disconnect(Extract(state): Shared, Whole { body, .. }: Whole) -> Answered {
     let DisconnectBody { user } = read(&body)?;
     if user.is_empty() {
         return Err(Problem::bad_request("`user` is empty"));
@@ -508,8 +579,7 @@ async fn openapi() -> Response<Body> {
     json_text(OPENAPI.to_owned())
 }
 
-async fn scrape(Extract(state): Shared, headers: HeaderMap) -> Answered {
-    authorize(&state, &headers, Scope::Read)?;
+async fn scrape(Extract(state): Shared) -> Answered {
     let counters = ask_shards(&state, |reply| ShardCommand::Counters { reply }).await?;
     let text = metrics::render(&metrics::Sources {
         shards: counters.into_iter().map(|counters| *counters).collect(),
@@ -581,6 +651,44 @@ fn json_text(text: String) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_that_do_not_come_are_timeouts_by_one_deadline_for_all() {
+        let (_engine, mut ports) = tidegate_engine::Engine::start(
+            &tidegate_engine::EngineConfig::Memory,
+            Vec::new(),
+            Default::default(),
+            std::time::Instant::now(),
+            vec![Box::new(|| ())],
+        )
+        .expect("an engine in memory");
+        // Nobody drains the answers, so none comes.
+        let client = EngineClient::new(ports.remove(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        let began = std::time::Instant::now();
+        let results = runtime.block_on(async {
+            let room = RoomName::parse("chat:a").expect("a room");
+            let limit = 1;
+            let presence = |ticket| EngineRequest::Presence {
+                ticket,
+                room: room.clone(),
+                limit,
+            };
+            let answers = (0..1_000).map(|_| Ok(client.submit(presence)?)).collect();
+            results(&client, answers, Instant::now() + Duration::from_millis(50)).await
+        });
+        // With a time for each it would be fifty seconds.
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert_eq!(results.len(), 1_000);
+        assert!(
+            results
+                .iter()
+                .all(|result| result["problem"]["name"] == "timeout")
+        );
+    }
 
     #[test]
     fn the_document_lists_exactly_the_routes() {

@@ -8,10 +8,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
 };
-use tokio_io_timeout::TimeoutStream;
 use tracing::debug;
 
 use super::stream::Stream;
@@ -28,6 +27,7 @@ pub(super) async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(limits.http_connections_max));
     let mut connections = JoinSet::new();
+    let (stop, stopping) = watch::channel(false);
     loop {
         let next = tokio::select! {
             biased;
@@ -45,7 +45,7 @@ pub(super) async fn serve(
             refuse(next);
             continue;
         };
-        let stream = match Stream::new(next) {
+        let stream = match Stream::new(next, limits.http_request_timeout, stopping.clone()) {
             Ok(stream) => stream,
             Err(error) => {
                 debug!(%peer, %error, "a connection could not be taken over");
@@ -57,18 +57,25 @@ pub(super) async fn serve(
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.http_head_timeout)
             .max_buf_size(64 << 10);
-        // A reader that stands still holds its answer no longer than a body may take to come.
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(limits.http_request_timeout));
-        let stream = TokioIo::new(Box::pin(stream));
-        let served = http.serve_connection(stream, TowerToHyperService::new(routes.clone()));
+        let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.clone()));
+        let mut stopping = stopping.clone();
         connections.spawn(async move {
-            if let Err(error) = served.await {
+            let mut served = std::pin::pin!(served);
+            let result = tokio::select! {
+                result = &mut served => result,
+                // What is idle ends at once, what is asked is still answered.
+                _ = stopping.changed() => {
+                    served.as_mut().graceful_shutdown();
+                    served.await
+                }
+            };
+            if let Err(error) = result {
                 debug!(%peer, %error, "an HTTP connection ended badly");
             }
             drop(place);
         });
     }
+    let _ = stop.send(true);
     let _ = tokio::time::timeout(FAREWELL, async {
         while connections.join_next().await.is_some() {}
     })

@@ -500,7 +500,7 @@ pub(super) static LIMITS: Section = Section {
             "http_request_timeout",
             duration("10ms", "10m"),
             "\"30s\"",
-            "Time for an HTTP request's body, for its answer, and for a reader that takes none of it; then 408, 504, or the connection is closed.",
+            "Time for an HTTP request's body and answer, then 408 or 504; and for a reader that takes nothing of its answer, then closed.",
         ),
     ],
 };

@@ -1,4 +1,4 @@
-//! How connections are kept, bounded and ended.
+//! Connections: kept, in pieces, slow, idle, too many, over TLS.
 
 use std::{
     io::{ErrorKind, Write},
@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_typ
 use serde_json::json;
 
 use crate::{
-    client::{Http, SHORT},
+    http::{Http, SHORT},
     world::{self, World, eventually, read_all},
 };
 
@@ -120,18 +120,52 @@ fn a_slow_body_is_ended() {
 }
 
 #[test]
-fn a_reader_that_stands_still_is_ended() {
-    let limits = format!("{SHORT}http_connections_max = 1");
-    let world = World::start(1, &limits);
-    let mut stopped = Http::to(&world);
-    // Answers that nobody takes, until the kernel and the server hold no more of them.
-    let requests = "GET /v1/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
-    let timeout = Duration::from_millis(50);
-    stopped.0.set_write_timeout(Some(timeout)).unwrap();
-    while stopped.0.write(requests.as_bytes()).is_ok() {}
-    eventually("its place is free again", || {
+fn who_asks_and_never_reads_is_ended() {
+    let world = World::start(
+        1,
+        "[limits]\nhttp_request_timeout = \"300ms\"\nhttp_connections_max = 1",
+    );
+    let mut http = Http::to(&world);
+    http.0
+        .set_write_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    // More answers than both sockets' buffers hold, as nobody reads them.
+    let request = "GET /v1/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
+    eventually("the only place is free again", || {
+        let _ = http.0.write_all(request.as_bytes());
         Http::to(&world).get("/v1/live").status == 200
     });
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_end() {
+    let mut world = World::start(1, "");
+    let mut http = Http::to(&world);
+    http.get("/v1/live").text(200);
+    let began = Instant::now();
+    world.stop(Duration::from_secs(5));
+    let took = began.elapsed();
+    // The back office gives those that are under way a second.
+    assert!(took < Duration::from_millis(900), "{took:?}");
+    read_all(&http.0);
+}
+
+#[test]
+fn a_websocket_is_not_opened_over_a_connection_that_served_http() {
+    let world = World::start(1, "");
+    let mut http = Http::to(&world);
+    http.get("/v1/live").text(200);
+    let upgrade = world::upgrade("/v1/ws", world::JSON);
+    http.0.write_all(upgrade.as_bytes()).unwrap();
+    let answer = http.answer();
+    assert_eq!(answer.headers["upgrade"], "websocket");
+    assert_eq!(answer.headers["connection"], "close");
+    let problem = answer.problem(426);
+    assert!(
+        problem["detail"].as_str().unwrap().contains("new connection"),
+        "{problem}"
+    );
+    read_all(&http.0);
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! The HTTP API as a backend meets it: over sockets, against a whole server with the memory engine.
-//! WebSocket clients are the edge tests' own.
 
-mod client;
 mod connections;
+mod http;
 mod operating;
 mod publishing;
 mod reading;

@@ -1,8 +1,8 @@
-//! Probes, scrapes, disconnecting users.
+//! What probes, scrapers and tools ask for.
 
 use serde_json::json;
 
-use crate::{client::Http, world::World};
+use crate::{http::Http, world::World};
 
 #[test]
 fn what_probes_and_scrapers_ask_for_is_there() {
@@ -28,8 +28,10 @@ fn what_probes_and_scrapers_ask_for_is_there() {
     for line in [
         "tidegate_engine_publications_total 1",
         "tidegate_engine_ready 1",
-        "tidegate_http_requests_total{status=\"4xx\"} 1",
-        "tidegate_http_requests_total{status=\"2xx\"} 5",
+        "tidegate_http_requests_total{method=\"POST\",route=\"/v1/publish\",status=\"4xx\"} 1",
+        "tidegate_http_requests_total{method=\"POST\",route=\"/v1/publish\",status=\"2xx\"} 1",
+        "tidegate_http_requests_total{method=\"GET\",route=\"/v1/live\",status=\"2xx\"} 1",
+        "tidegate_http_requests_total{method=\"GET\",route=\"/\",status=\"2xx\"} 1",
     ] {
         let has_line = text
             .lines()

@@ -1,9 +1,9 @@
-//! Publish, batch, broadcast, and what happens once.
+//! Publishing: one, many, to many rooms, and once only.
 
 use serde_json::{Value, json};
 use tidegate_wire::Codec;
 
-use crate::{client::Http, world::World};
+use crate::{http::Http, world::World};
 
 #[test]
 fn a_publication_reaches_subscribers_on_every_shard_and_history() {

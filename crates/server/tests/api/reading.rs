@@ -1,10 +1,10 @@
-//! History, presence, rooms.
+//! Reading what rooms keep and who is there; ending connections.
 
 use serde_json::json;
 use tidegate_wire::Codec;
 
 use crate::{
-    client::{Http, enter},
+    http::{Http, enter},
     world::{World, eventually},
 };
 

@@ -1,11 +1,11 @@
-//! How it says no.
+//! How it says no: every refusal is a problem of RFC 9457.
 
 use std::io::Write;
 
 use serde_json::json;
 
 use crate::{
-    client::{Http, KEYS, SHORT, with_key},
+    http::{Http, KEYS, SHORT, with_key},
     world::World,
 };
 
@@ -108,21 +108,35 @@ fn a_body_above_the_limit_is_too_large_whether_it_says_its_length_or_not() {
 }
 
 #[test]
-fn a_body_too_large_by_its_own_word_is_refused_before_it_comes() {
+fn a_length_above_the_limit_is_refused_before_the_body_comes() {
     let world = World::start(1, "");
     let mut http = Http::to(&world);
-    let head = "POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    let head = "POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n";
     http.0.write_all(head.as_bytes()).unwrap();
     http.answer().problem(413);
 }
 
 #[test]
-fn nothing_is_read_of_a_caller_without_a_key() {
+fn who_may_not_is_told_so_before_the_body_comes() {
     let world = World::start(1, KEYS);
-    let mut http = Http::to(&world);
-    let head = "POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
-    http.0.write_all(head.as_bytes()).unwrap();
-    http.answer().problem(401);
+    for (key, status) in [("", 401), ("unknown-0123456789", 401), ("reader-0123456789", 403)] {
+        let mut http = Http::to(&world);
+        let key = with_key(key);
+        let head = format!("POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n{key}\r\n");
+        http.0.write_all(head.as_bytes()).unwrap();
+        http.answer().problem(status);
+    }
+}
+
+#[test]
+fn an_early_refusal_reaches_who_first_sends_everything() {
+    let world = World::start(1, KEYS);
+    for key in ["", "writer-0123456789"] {
+        // Far more than the sockets' buffers hold, so that it is sent while the refusal waits.
+        let body = "x".repeat(8 << 20);
+        let answer = Http::to(&world).call("POST", "/v1/publish", &with_key(key), &body);
+        answer.problem(if key.is_empty() { 401 } else { 413 });
+    }
 }
 
 #[test]

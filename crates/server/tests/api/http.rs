@@ -1,4 +1,5 @@
-//! A client as plain as HTTP/1.1 allows, so that what is sent and answered can be read off byte by byte.
+//! A client as plain as HTTP/1.1 allows, so that what is sent and answered can be read off
+//! byte by byte. WebSocket clients are the edge tests' own.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use tidegate_wire::{
 use crate::world::{Client, World};
 
 /// Keys, one per scope.
-pub(crate) const KEYS: &str = r#"
+pub const KEYS: &str = r#"
 [[api.keys]]
 name = "writer"
 secret = "writer-0123456789"
@@ -33,7 +34,7 @@ scopes = ["admin"]
 "#;
 
 /// Short bounds, so that what runs into them is soon over.
-pub(crate) const SHORT: &str = r#"
+pub const SHORT: &str = r#"
 [limits]
 handshake_timeout = "300ms"
 http_head_timeout = "300ms"
@@ -42,22 +43,22 @@ http_body_bytes_max = "128KiB"
 "#;
 
 /// One connection, kept alive.
-pub(crate) struct Http<S = TcpStream>(pub(crate) S);
+pub struct Http<S = TcpStream>(pub S);
 
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Http {
-    pub(crate) fn to(world: &World) -> Self {
+    pub fn to(world: &World) -> Self {
         Self(world.socket())
     }
 }
 
 impl<S: Read + Write> Http<S> {
-    pub(crate) fn call(&mut self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
+    pub fn call(&mut self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
         let len = body.len();
         let request = format!(
             "{method} {target} HTTP/1.1\r\nHost: tidegate.test\r\nContent-Length: {len}\r\n{headers}\r\n{body}"
@@ -66,11 +67,11 @@ impl<S: Read + Write> Http<S> {
         self.answer()
     }
 
-    pub(crate) fn get(&mut self, target: &str) -> Answer {
+    pub fn get(&mut self, target: &str) -> Answer {
         self.call("GET", target, "", "")
     }
 
-    pub(crate) fn post(&mut self, target: &str, body: &Value) -> Answer {
+    pub fn post(&mut self, target: &str, body: &Value) -> Answer {
         self.call(
             "POST",
             target,
@@ -79,7 +80,7 @@ impl<S: Read + Write> Http<S> {
         )
     }
 
-    pub(crate) fn answer(&mut self) -> Answer {
+    pub fn answer(&mut self) -> Answer {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -110,7 +111,7 @@ impl<S: Read + Write> Http<S> {
 
 impl Answer {
     #[track_caller]
-    pub(crate) fn text(self, status: u16) -> String {
+    pub fn text(self, status: u16) -> String {
         let body = String::from_utf8(self.body).expect("a text");
         assert_eq!(self.status, status, "{body}");
         body
@@ -118,7 +119,7 @@ impl Answer {
 
     /// The body of a 200.
     #[track_caller]
-    pub(crate) fn ok(self) -> Value {
+    pub fn ok(self) -> Value {
         let kind = self.headers["content-type"].clone();
         let body = self.text(200);
         assert_eq!(kind, "application/json", "{body}");
@@ -127,7 +128,7 @@ impl Answer {
 
     /// The body of a refusal, which is always a problem of RFC 9457.
     #[track_caller]
-    pub(crate) fn problem(self, status: u16) -> Value {
+    pub fn problem(self, status: u16) -> Value {
         let kind = self.headers.get("content-type").cloned();
         let body = self.text(status);
         assert_eq!(kind.as_deref(), Some("application/problem+json"), "{body}");
@@ -140,12 +141,12 @@ impl Answer {
     }
 }
 
-pub(crate) fn with_key(key: &str) -> String {
+pub fn with_key(key: &str) -> String {
     format!("Authorization: Bearer {key}\r\n")
 }
 
 /// A client of that name in a room, listed there.
-pub(crate) fn enter(world: &World, user: &str, room: &str) -> Client {
+pub fn enter(world: &World, user: &str, room: &str) -> Client {
     let mut client = world.open(Codec::Json);
     let id = client.send(Command::Connect(Connect {
         token: user.into(),
