@@ -7,16 +7,18 @@ use bytes::Bytes;
 use tidegate_wire::{
     CloseReason, Reject, RejectCode, RoomName,
     frame::{
-        self, Codec, Command, Connect, Connected, History, Notice, Ok as Reply, Pong, Presence, Publish, Push,
+        self, Codec, Command, Connect, Connected, Filter, History, Notice, Ok as Reply, Pong, Presence,
+        Publish, Push,
     },
 };
 
 use crate::{
     grant::{Claims, Right},
-    join::{forbidden, unknown_namespace},
+    join::{check_wishes, forbidden, unknown_namespace},
     moment::Moment,
     outbox::Lane,
     request::{Exit, HistoryQuery, NewPublication, Request},
+    room::Wants,
     session::{Stage, Verifying},
     shard::{ConnId, Pending, Shard, Timer},
 };
@@ -73,6 +75,7 @@ impl Shard {
             }
             (Stage::Ready, Command::Refresh { token }) => self.on_refresh(conn, id, token, now),
             (Stage::Ready, Command::Join(join)) => self.on_join(conn, id, &join, now),
+            (Stage::Ready, Command::Filter(filter)) => self.on_filter(conn, id, &filter, now),
             (Stage::Ready, Command::Leave { room }) => self.on_leave(conn, id, &room, now),
             (Stage::Ready, Command::Publish(publish)) => self.on_publish(conn, id, publish, now),
             (Stage::Ready, Command::History(history)) => self.on_history(conn, id, history, now),
@@ -213,6 +216,23 @@ impl Shard {
         let ahead = self.setup.limits.refresh_ahead;
         let ask_at = (at - ahead).max(now);
         self.set_timer(ask_at, Timer::Refresh(conn, at));
+    }
+
+    fn on_filter(&mut self, conn: ConnId, id: u32, filter: &Filter, now: Moment) {
+        let session = &self.sessions[conn.index as usize];
+        let room_id = self.rooms_by_name.get(&filter.room).copied();
+        let joined = room_id.and_then(|room| Some((room, session.membership(room)?)));
+        let Some((room_id, place)) = joined else {
+            let detail = format!("{:?} is not joined", filter.room.as_str());
+            return self.reject(conn, id, Reject::new(RejectCode::NotJoined, detail), now);
+        };
+        let subscriber = session.memberships[place].subscriber as usize;
+        let room = &mut self.rooms[room_id.0 as usize];
+        if let Err(reject) = check_wishes(&filter.wishes, &room.policy) {
+            return self.reject(conn, id, reject, now);
+        }
+        room.subscribers[subscriber].wishes = Wants::of(&filter.wishes);
+        self.reply(conn, id, &Ok(Reply::Filtered), now);
     }
 
     fn on_leave(&mut self, conn: ConnId, id: u32, room: &RoomName, now: Moment) {

@@ -19,6 +19,10 @@ pub struct Counters {
     pub publications_total: u64,
     /// Publications put into outboxes, one per subscriber.
     pub deliveries_total: u64,
+    /// Publications that a subscriber did not get because a newer one of their key was there: lane `latest`.
+    pub conflated_total: u64,
+    /// Publications that a subscriber did not get because they were too old, or too many: lane `lossy`.
+    pub dropped_total: u64,
     /// Publications replayed on a join.
     pub replayed_total: u64,
     /// Gaps told.

@@ -19,7 +19,7 @@ use crate::{
 impl Shard {
     pub(crate) fn on_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Publication { room, publication } => self.on_publication(&room, publication),
+            Event::Publication { room, publication } => self.on_publication(&room, publication, now),
             Event::Published { ticket, result } => {
                 if let Some(Ticketed {
                     pending: Pending::Publish { conn, id },
@@ -46,7 +46,7 @@ impl Shard {
                     self.answer(conn, id, Lane::Control, result.map(Reply::Presence), now);
                 }
             }
-            Event::Members(change) => self.on_members(change),
+            Event::Members(change) => self.on_members(change, now),
             Event::Attached { room, nonce, result } => self.on_attached(&room, nonce, result, now),
             Event::Broken { room } => self.on_broken(&room),
         }
@@ -63,7 +63,7 @@ impl Shard {
         }
     }
 
-    fn on_publication(&mut self, name: &RoomName, publication: Publication) {
+    fn on_publication(&mut self, name: &RoomName, publication: Publication, now: Moment) {
         let Some(room_id) = self.rooms_by_name.get(name).copied() else {
             return;
         };
@@ -78,10 +78,10 @@ impl Shard {
         head.offset = publication.offset;
         room.last = Some(*head);
         self.counters.publications_total += 1;
-        self.feed(room_id, Item::Publication(publication));
+        self.feed(room_id, Item::Publication(publication), now);
     }
 
-    fn on_members(&mut self, change: MembersChange) {
+    fn on_members(&mut self, change: MembersChange, now: Moment) {
         let Some(room_id) = self.rooms_by_name.get(&change.room).copied() else {
             return;
         };
@@ -92,7 +92,7 @@ impl Shard {
             room.mirror = None;
         }
         if room.watchers > 0 {
-            self.feed(room_id, Item::Members(change));
+            self.feed(room_id, Item::Members(change), now);
         }
     }
 
@@ -105,7 +105,7 @@ impl Shard {
             return;
         }
         match result {
-            Ok(attachment) => self.on_live(room_id, attachment),
+            Ok(attachment) => self.on_live(room_id, attachment, now),
             Err(reject) if room.subscribers.is_empty() => {
                 let waiting = std::mem::take(&mut room.waiting);
                 for join in waiting {
@@ -128,7 +128,7 @@ impl Shard {
         self.set_timer(now + wait, Timer::Attach(room_id));
     }
 
-    fn on_live(&mut self, room_id: RoomId, attachment: Attachment) {
+    fn on_live(&mut self, room_id: RoomId, attachment: Attachment, now: Moment) {
         let room = &mut self.rooms[room_id.0 as usize];
         let Attachment {
             head,
@@ -148,7 +148,9 @@ impl Shard {
             self.skip_walk(room_id);
             let room = &mut self.rooms[room_id.0 as usize];
             let bytes_before = room.feed.bytes();
-            room.feed.restart(head.offset, window);
+            let lane = room.policy.lane;
+            room.feed.restart(head.offset, window, lane, now);
+            room.walk_end = room.feed.end();
             self.feeds_bytes = self.feeds_bytes - bytes_before + room.feed.bytes();
             return self.trim(room_id);
         };
@@ -159,7 +161,7 @@ impl Shard {
         if head.epoch == before.epoch && before.offset >= known_since {
             for publication in window {
                 if publication.offset > before.offset {
-                    self.feed(room_id, Item::Publication(publication));
+                    self.feed(room_id, Item::Publication(publication), now);
                 }
             }
             return;
@@ -172,9 +174,13 @@ impl Shard {
             room: room.name.clone(),
             position: head,
             reason,
+            count: match reason {
+                GapReason::Continuity => head.offset.saturating_sub(before.offset),
+                _ => 0,
+            },
         };
         self.counters.gaps_total += room.subscribers.len() as u64;
-        self.feed(room_id, Item::Gap(gap));
+        self.feed(room_id, Item::Gap(gap), now);
         self.rooms[room_id.0 as usize].feed.break_at(head.offset);
     }
 
@@ -214,18 +220,14 @@ impl Shard {
     }
 
     /// Adds to a room's feed; whoever is subscribed gets it in a walk.
-    fn feed(&mut self, room_id: RoomId, item: Item) {
+    fn feed(&mut self, room_id: RoomId, item: Item, now: Moment) {
         let room = &mut self.rooms[room_id.0 as usize];
-        let weight = room.feed.push(item);
-        self.feeds_bytes += weight;
+        // A newer publication of a key takes the place of the older one, which may go at once.
+        let before = room.feed.bytes();
+        let weight = room.feed.push(item, room.policy.lane, now);
+        self.feeds_bytes = self.feeds_bytes - before + room.feed.bytes();
         self.pending_bytes += weight;
-        if !room.is_ready {
-            room.is_ready = true;
-            room.walk = 0;
-            room.walk_end = room.feed.end();
-            room.feed.start_walk();
-            self.fresh.push_back(room_id);
-        }
+        self.begin_walk(room_id, now);
     }
 
     /// No answer came in time.

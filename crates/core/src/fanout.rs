@@ -4,15 +4,22 @@
 //! room's walk is cut into slices; other rooms come in between, and what is
 //! published meanwhile joins the visits still to come: a shard that is behind puts
 //! several publications into one write. Nothing is allocated or copied per visit.
+//!
+//! In the lanes `latest` and `lossy` a subscriber whose last frames are still waiting in its outbox is *behind*: it is passed over,
+//! and comes back when they are gone (`catch_up`), to what is still worth it then. So what waits for
+//! it is never more than one round, and nothing in it is older than the time it took to write the one before.
 
 use slab::Slab;
+use tidegate_wire::Position;
 
 use crate::{
+    counters::Counters,
     encoder::Encoder,
+    feed::{self, Batch, Face},
     limits::Limits,
     moment::Moment,
     outbox::{Lane, Pile},
-    room::Room,
+    room::{Room, RoomId},
     session::Session,
 };
 
@@ -28,61 +35,151 @@ pub struct Outboxes<'a> {
     pub dirty: &'a mut Vec<u32>,
     /// Sessions that are past their bound: to be closed, they got nothing.
     pub too_slow: &'a mut Vec<u32>,
+    /// Sessions that wait for their `max_rate`, and until when.
+    pub early: &'a mut Vec<(u32, RoomId, Moment)>,
     /// The bounds.
     pub limits: &'a Limits,
+    /// What is counted.
+    pub counters: &'a mut Counters,
     /// The turn's time.
     pub now: Moment,
 }
 
-/// What a slice of a walk did.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Slice {
-    /// Subscribers visited.
-    pub visits: usize,
-    /// Publications put into outboxes.
-    pub deliveries: u64,
-    /// Bytes put into outboxes.
-    pub bytes: usize,
-}
-
-/// Visits at most `visits` subscribers of `room`, from where its walk stands.
-pub fn walk(room: &mut Room, visits: usize, out: &mut Outboxes<'_>) -> Slice {
-    let mut slice = Slice::default();
-    let end = room.subscribers.len().min(room.walk + visits);
-    for index in room.walk..end {
-        visit(room, index, out, &mut slice);
+/// Visits at most `visits` subscribers of `room`, from where its walk stands. Returns how many.
+pub fn walk(room_id: RoomId, room: &mut Room, visits: usize, out: &mut Outboxes<'_>) -> usize {
+    let begin = room.walk;
+    let end = room.subscribers.len().min(begin + visits);
+    for index in begin..end {
+        visit(room_id, room, index, out);
     }
-    slice.visits = end - room.walk;
     room.walk = end;
-    slice
+    end - begin
 }
 
-/// Gives one subscriber all it has not got.
-pub fn visit(room: &mut Room, index: usize, out: &mut Outboxes<'_>, slice: &mut Slice) {
+/// Gives one subscriber all it has not got, unless it is behind or early.
+fn visit(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>) {
+    let epoch = room.epoch();
     let subscriber = &mut room.subscribers[index];
+    if subscriber.seq >= room.feed.end() {
+        return;
+    }
+    let lane = room.policy.lane;
+    if subscriber.wishes.is_some() || (lane != Lane::Reliable && subscriber.is_behind) {
+        return catch_up(room_id, room, index, out);
+    }
     let session = &mut out.sessions[subscriber.session as usize];
+    if lane != Lane::Reliable && session.outbox.is_stuck(lane) {
+        subscriber.is_behind = true;
+        return session.fall_behind(room_id, lane);
+    }
+    let face = Face {
+        room: &room.name,
+        epoch,
+        policy: &room.policy,
+    };
     while subscriber.seq < room.feed.end() {
         let (batch, next) = room
             .feed
-            .batch(subscriber.seq, subscriber.variant, &room.name, out.encoder);
+            .batch(subscriber.seq, subscriber.variant, face, out.encoder, out.now);
         subscriber.seq = next;
-        let len = batch.bytes.len();
-        if len == 0 {
-            continue;
-        }
-        let outbox = &mut session.outbox;
-        let (bytes_max, age_max) = (out.limits.outbox_bytes_max, out.limits.outbox_age_max);
-        if outbox.is_over(out.pile, len, bytes_max, age_max, out.now) {
+        subscriber.offset = subscriber.offset.max(batch.offset);
+        if !out.push(subscriber.session, lane, batch) {
             subscriber.seq = room.feed.end();
-            out.too_slow.push(subscriber.session);
             return;
         }
-        outbox.push(out.pile, Lane::Reliable, batch.bytes, out.now);
-        slice.deliveries += u64::from(batch.publications);
-        slice.bytes += len;
+    }
+}
+
+/// Gives a subscriber that was behind, or wants less than everything, what is worth it now.
+pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>) {
+    let lane = room.policy.lane;
+    let subscriber = &mut room.subscribers[index];
+    let session = &mut out.sessions[subscriber.session as usize];
+    if lane != Lane::Reliable && session.outbox.is_stuck(lane) {
+        subscriber.is_behind = true;
+        return session.fall_behind(room_id, lane);
+    }
+    if let Some(wishes) = &mut subscriber.wishes
+        && let Some(at) = wishes.not_before(out.now)
+    {
+        if !std::mem::replace(&mut wishes.has_timer, true) {
+            out.early.push((subscriber.session, room_id, at));
+        }
+        return;
+    }
+    let budget = match lane {
+        Lane::Lossy => session.pace.bytes_in(room.policy.deadline / 4).max(BUDGET_MIN),
+        Lane::Control | Lane::Reliable | Lane::Latest => out.limits.outbox_bytes_max / 2,
+    };
+    let keys = subscriber.wishes.as_ref().and_then(|wishes| wishes.keys.as_ref());
+    let place = (subscriber.seq, subscriber.offset);
+    let choice = room.feed.choose(place, keys, &room.policy, budget, out.now);
+    (subscriber.seq, subscriber.offset) = (choice.next, choice.offset);
+    subscriber.is_behind = choice.next < room.feed.end();
+    if subscriber.is_behind {
+        session.fall_behind(room_id, lane);
+    }
+    let (session, variant) = (subscriber.session, subscriber.variant);
+    if choice.left_out > 0 {
+        let position = Position {
+            epoch: room.epoch(),
+            offset: choice.gap_offset,
+        };
+        let gap = feed::gap(&room.name, position, lane, choice.left_out);
+        let link = out.sessions[session as usize].link;
+        let batch = Batch {
+            bytes: out.encoder.push(link, &gap),
+            publications: 0,
+            left_out: choice.left_out as u32,
+            offset: 0,
+        };
+        if !out.push(session, lane, batch) {
+            return;
+        }
+    }
+    for seq in choice.seqs {
+        let batch = room.feed.frame(seq, variant, &room.name, out.encoder);
+        if !out.push(session, lane, batch) {
+            return;
+        }
+    }
+}
+
+/// What a `lossy` subscriber that is behind is given at least, bytes.
+const BUDGET_MIN: usize = 4 << 10;
+
+impl Outboxes<'_> {
+    /// Puts frames into an outbox; false, and nothing, if that is past its bound.
+    fn push(&mut self, session: u32, lane: Lane, batch: Batch) -> bool {
+        let Batch {
+            bytes,
+            publications,
+            left_out,
+            offset: _,
+        } = batch;
+        let len = bytes.len();
+        if len == 0 {
+            return true;
+        }
+        let outbox = &mut self.sessions[session as usize].outbox;
+        let (bytes_max, age_max) = (self.limits.outbox_bytes_max, self.limits.outbox_age_max);
+        if outbox.is_over(self.pile, len, bytes_max, age_max, self.now) {
+            self.too_slow.push(session);
+            return false;
+        }
+        outbox.push(self.pile, lane, bytes, self.now);
+        self.counters.deliveries_total += u64::from(publications);
+        self.counters.outbox_bytes += len as u64;
+        match lane {
+            Lane::Latest => self.counters.conflated_total += u64::from(left_out),
+            Lane::Control | Lane::Reliable | Lane::Lossy => {
+                self.counters.dropped_total += u64::from(left_out);
+            }
+        }
         if !outbox.is_dirty {
             outbox.is_dirty = true;
-            out.dirty.push(subscriber.session);
+            self.dirty.push(session);
         }
+        true
     }
 }

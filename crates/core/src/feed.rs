@@ -11,19 +11,29 @@
 //!     ├───┬───┬───┬───┬───┼───┬───┬───┬──────┤
 //! ```
 //!
+//! In the lanes `latest` and `lossy` a subscriber that is behind stays at its number, and later takes what
+//! is still worth it: not what a newer publication of the same key has replaced, not what is past
+//! its deadline. The newest publication of a key outlives the window (`aged`), so that whoever is behind, however
+//! far, gets it.
+//!
 //! Bounds: entries below `walked` are trimmed by count and bytes; those above are
 //! bounded by the shard, which stops taking events from the engine (`Shard::wants_events`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
 use tidegate_wire::{
-    Offset, Publication, RoomName,
-    frame::{MembersChange, Push},
+    Epoch, Offset, Position, Publication, RoomName,
+    frame::{GapReason, MembersChange, Push},
 };
 
 use crate::{
     encoder::{Encoder, LINKS},
+    moment::Moment,
+    outbox::Lane,
+    policy::Policy,
     shard::Link,
 };
 
@@ -66,6 +76,10 @@ pub enum Item {
 struct Entry {
     item: Item,
     weight: u32,
+    /// A newer publication of its key has come, in the lane `latest`.
+    is_replaced: bool,
+    /// When it came here.
+    at: Moment,
     frames: [Option<Bytes>; LINKS],
 }
 
@@ -83,6 +97,45 @@ pub struct Batch {
     pub bytes: Bytes,
     /// Publications in them.
     pub publications: u32,
+    /// Publications left out, which a gap in them tells.
+    pub left_out: u32,
+    /// The last offset they cover; 0 for none.
+    pub offset: Offset,
+}
+
+impl Batch {
+    const EMPTY: Self = Self {
+        bytes: Bytes::new(),
+        publications: 0,
+        left_out: 0,
+        offset: 0,
+    };
+}
+
+/// Whose feed it is, for frames.
+#[derive(Clone, Copy)]
+pub struct Face<'a> {
+    /// The room's name.
+    pub room: &'a RoomName,
+    /// Its epoch now.
+    pub epoch: Epoch,
+    /// Its namespace's policy.
+    pub policy: &'a Policy,
+}
+
+/// What a subscriber that is behind, or wants less, is given next.
+#[derive(Default)]
+pub struct Choice {
+    /// Entries to deliver, in order.
+    pub seqs: Vec<u64>,
+    /// Where it stands then: the number of the next entry,
+    pub next: u64,
+    /// and the last offset it was given or told about.
+    pub offset: Offset,
+    /// Publications left out that it would have got, had it not been behind.
+    pub left_out: u64,
+    /// The offset behind which they are told to be missing.
+    pub gap_offset: Offset,
 }
 
 /// See the module.
@@ -97,31 +150,69 @@ pub struct Feed {
     /// Entries below this number are of a history that broke off: never replayed.
     replay_from: u64,
     pieces: Vec<Piece>,
+    keyed: Option<Box<Keyed>>,
+}
+
+/// The newest publication of each key, in the lane `latest`.
+#[derive(Default)]
+struct Keyed {
+    /// The entry of each key.
+    by_key: HashMap<Bytes, u64, FixedState>,
+    /// Of them, those that left the window.
+    aged: BTreeMap<u64, Entry>,
+    aged_bytes: usize,
+}
+
+impl Keyed {
+    fn forget(&mut self, seq: u64) -> Option<Entry> {
+        let entry = self.aged.remove(&seq)?;
+        self.aged_bytes -= entry.weight as usize;
+        Some(entry)
+    }
+
+    /// Keeps an entry that leaves the window; returns the one that goes in its place, if that is one too many.
+    fn keep(&mut self, seq: u64, entry: Entry, keys_max: usize) -> Option<Entry> {
+        self.aged_bytes += entry.weight as usize;
+        self.aged.insert(seq, entry);
+        if self.aged.len() <= keys_max {
+            return None;
+        }
+        let oldest = *self.aged.first_key_value()?.0;
+        let gone = self.forget(oldest)?;
+        if let Item::Publication(publication) = &gone.item {
+            self.by_key.remove(&publication.key);
+        }
+        Some(gone)
+    }
 }
 
 impl Feed {
     /// Adds an entry to be fanned out; returns its weight.
-    pub fn push(&mut self, item: Item) -> usize {
-        let weight = self.push_walked(item);
+    pub fn push(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
+        let weight = self.push_walked(item, lane, now);
         self.pending_bytes += weight;
         weight
     }
 
     /// Begins anew after an attach: `window` is known, nothing of it is to be fanned out.
-    pub fn restart(&mut self, head: Offset, window: Vec<Publication>) {
+    pub fn restart(&mut self, head: Offset, window: Vec<Publication>, lane: Lane, now: Moment) {
         debug_assert!(self.walked == self.end(), "restarted with subscribers waiting");
         self.first = self.end();
         self.entries.clear();
         self.pieces.clear();
         self.bytes = 0;
+        self.keyed = None;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
-            self.push_walked(Item::Publication(publication));
+            self.push_walked(Item::Publication(publication), lane, now);
         }
         self.walked = self.end();
     }
 
-    fn push_walked(&mut self, item: Item) -> usize {
+    fn push_walked(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
+        if let (Lane::Latest, Item::Publication(publication)) = (lane, &item) {
+            self.replace(publication.key.clone());
+        }
         let weight = match &item {
             Item::Publication(publication) => publication.weight(),
             Item::Members(change) => 64 * (change.joined.len() + change.left.len()),
@@ -131,9 +222,48 @@ impl Feed {
         self.entries.push_back(Entry {
             item,
             weight: weight as u32,
+            is_replaced: false,
+            at: now,
             frames: [const { None }; LINKS],
         });
         weight
+    }
+
+    /// The next entry is the newest of `key`.
+    fn replace(&mut self, key: Bytes) {
+        let next = self.end();
+        let keyed = self.keyed.get_or_insert_default();
+        if let Some(before) = keyed.by_key.insert(key, next)
+            && keyed.forget(before).is_none()
+            && let Some(place) = before.checked_sub(self.first)
+            && let Some(entry) = self.entries.get_mut(place as usize)
+        {
+            entry.is_replaced = true;
+        }
+    }
+
+    fn entry(&self, seq: u64) -> Option<&Entry> {
+        match seq.checked_sub(self.first) {
+            Some(place) => self.entries.get(place as usize),
+            None => self.keyed.as_ref()?.aged.get(&seq),
+        }
+    }
+
+    fn entry_mut(&mut self, seq: u64) -> Option<&mut Entry> {
+        match seq.checked_sub(self.first) {
+            Some(place) => self.entries.get_mut(place as usize),
+            None => self.keyed.as_mut()?.aged.get_mut(&seq),
+        }
+    }
+
+    /// Every entry from `from` on, those that outlived the window first.
+    fn entries_from(&self, from: u64) -> impl DoubleEndedIterator<Item = (u64, &Entry)> {
+        let aged = self.keyed.as_ref().map(|keyed| keyed.aged.range(from..));
+        let aged = aged.into_iter().flatten().map(|(seq, entry)| (*seq, entry));
+        let place = from.saturating_sub(self.first).min(self.entries.len() as u64);
+        let first = self.first + place;
+        let rest = self.entries.range(place as usize..).enumerate();
+        aged.chain(rest.map(move |(n, entry)| (first + n as u64, entry)))
     }
 
     /// The number the next entry will get.
@@ -148,7 +278,7 @@ impl Feed {
 
     /// Bytes of all entries.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.keyed.as_ref().map_or(0, |keyed| keyed.aged_bytes)
     }
 
     /// Bytes of entries that some subscriber has not got yet.
@@ -179,19 +309,29 @@ impl Feed {
         done
     }
 
-    /// Trims the replay window to `count` entries and `bytes`; what is pending stays.
-    /// Returns the bytes freed.
-    pub fn trim(&mut self, count: usize, bytes: usize) -> usize {
-        let before = self.bytes;
+    /// Trims the replay window to `count` entries and `bytes`; what is pending stays, and so does the
+    /// newest publication of each key, for `keys_max` keys. Returns the bytes freed.
+    pub fn trim(&mut self, count: usize, bytes: usize, keys_max: usize) -> usize {
+        let before = self.bytes();
         while (self.entries.len() > count || self.bytes > bytes) && self.first < self.walked {
             let entry = self.entries.pop_front().expect("first < walked <= end");
+            let seq = self.first;
             self.first += 1;
             self.bytes -= entry.weight as usize;
-            if let (Item::Publication(publication), true) = (entry.item, self.first > self.replay_from) {
-                self.complete_since = self.complete_since.max(publication.offset);
+            let is_publication = matches!(entry.item, Item::Publication(_));
+            let gone = match &mut self.keyed {
+                // Whoever needs it finds a newer one.
+                Some(_) if entry.is_replaced => None,
+                Some(keyed) if is_publication => keyed.keep(seq, entry, keys_max),
+                _ => Some(entry),
+            };
+            if let (Some(Item::Publication(gone)), true) =
+                (gone.map(|entry| entry.item), self.first > self.replay_from)
+            {
+                self.complete_since = self.complete_since.max(gone.offset);
             }
         }
-        before - self.bytes
+        before - self.bytes()
     }
 
     /// How many entries are kept.
@@ -199,28 +339,99 @@ impl Feed {
         self.entries.len()
     }
 
-    /// The publications after `offset`, oldest first, with their entries' numbers.
+    /// The publications after `offset` that are still worth it, oldest first, with their entries' numbers.
     pub fn publications_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = (u64, &Publication)> {
-        let first = self.first;
-        let broken = self.replay_from.saturating_sub(first) as usize;
-        let numbered = self.entries.iter().enumerate().skip(broken);
-        numbered.filter_map(move |(place, entry)| match &entry.item {
-            Item::Publication(publication) if publication.offset > offset => {
-                Some((first + place as u64, publication))
+        let from = self.replay_from;
+        self.entries_from(from)
+            .filter_map(move |(seq, entry)| match &entry.item {
+                Item::Publication(publication) if publication.offset > offset && !entry.is_replaced => {
+                    Some((seq, publication))
+                }
+                Item::Publication(_) | Item::Members(_) | Item::Gap(_) => None,
+            })
+    }
+
+    /// Chooses what a subscriber is given that stands at `from`, has been told everything up to `offset`, and wants
+    /// only `keys`: about `budget` bytes, at least one entry. In `lossy` the newest fit, elsewhere the oldest.
+    pub fn choose(
+        &self,
+        (from, offset): (u64, Offset),
+        keys: Option<&HashSet<Bytes, FixedState>>,
+        policy: &Policy,
+        budget: usize,
+        now: Moment,
+    ) -> Choice {
+        let mut choice = Choice {
+            next: self.end(),
+            offset,
+            ..Choice::default()
+        };
+        let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
+        // Publications that were wanted and are still here, but not worth it any more.
+        let mut stale = 0;
+        let mut bytes = 0;
+        for (seq, entry) in self.entries_from(from) {
+            if let Item::Publication(publication) = &entry.item {
+                let is_wanted = is_wanted(publication);
+                if is_wanted && !is_worth(entry, policy, now) {
+                    stale += 1;
+                } else if is_wanted {
+                    bytes += entry.weight as usize;
+                    if policy.lane != Lane::Lossy && bytes > budget && !choice.seqs.is_empty() {
+                        choice.next = seq;
+                        break;
+                    }
+                    choice.seqs.push(seq);
+                }
+                choice.offset = choice.offset.max(publication.offset);
+            } else {
+                choice.seqs.push(seq);
             }
-            Item::Publication(_) | Item::Members(_) | Item::Gap(_) => None,
-        })
+        }
+        if policy.lane == Lane::Lossy {
+            stale += self.thin(&mut choice.seqs, bytes, budget);
+        }
+        let publication = |seq: &u64| match &self.entry(*seq)?.item {
+            Item::Publication(publication) => Some(publication.offset),
+            Item::Members(_) | Item::Gap(_) => None,
+        };
+        let given = choice.seqs.iter().filter_map(publication);
+        choice.left_out = match keys {
+            // Every offset was its own: what it did not get is what is missing.
+            None => (choice.offset - offset).saturating_sub(given.clone().count() as u64),
+            Some(_) => stale,
+        };
+        choice.gap_offset = given.clone().next().map_or(choice.offset, |first| first - 1);
+        choice
+    }
+
+    /// Drops the oldest publications of `seqs` until they weigh no more than `budget`; one stays. Returns how many.
+    fn thin(&self, seqs: &mut Vec<u64>, mut bytes: usize, budget: usize) -> u64 {
+        let mut dropped = 0;
+        let last = seqs.last().copied();
+        seqs.retain(|seq| {
+            let entry = self.entry(*seq).expect("it was just seen");
+            let goes = bytes > budget && matches!(entry.item, Item::Publication(_)) && Some(*seq) != last;
+            if goes {
+                bytes -= entry.weight as usize;
+                dropped += 1;
+            }
+            !goes
+        });
+        dropped
     }
 
     /// The frame of one entry; empty if this variant does not get it.
     pub fn frame(&mut self, seq: u64, variant: Variant, room: &RoomName, encoder: &mut Encoder) -> Batch {
-        let entry = &mut self.entries[(seq - self.first) as usize];
-        let publications = u32::from(matches!(entry.item, Item::Publication(_)));
+        let Some(entry) = self.entry_mut(seq) else {
+            return Batch::EMPTY;
+        };
+        let (publications, offset) = match &entry.item {
+            Item::Publication(publication) => (1, publication.offset),
+            Item::Members(_) | Item::Gap(_) => (0, 0),
+        };
         if matches!(entry.item, Item::Members(_)) && !variant.watches_members() {
-            return Batch {
-                bytes: Bytes::new(),
-                publications: 0,
-            };
+            return Batch::EMPTY;
         }
         let link = variant.link();
         let bytes = entry.frames[link.number()].get_or_insert_with(|| match &entry.item {
@@ -231,18 +442,22 @@ impl Feed {
         Batch {
             bytes: bytes.clone(),
             publications,
+            left_out: 0,
+            offset,
         }
     }
 
-    /// The next bytes for a subscriber that stands at `seq`, and where it stands then.
-    /// Several frames are joined once, for all who stand there.
+    /// The next bytes for a subscriber that stands at `seq` and is not behind, and where it stands then.
+    /// Several frames are joined once, for all who stand there; of what is not worth it any more a gap tells.
     pub fn batch(
         &mut self,
         seq: u64,
         variant: Variant,
-        room: &RoomName,
+        face: Face<'_>,
         encoder: &mut Encoder,
+        now: Moment,
     ) -> (Batch, u64) {
+        let Face { room, epoch, policy } = face;
         if seq + 1 == self.end() {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
@@ -250,30 +465,80 @@ impl Feed {
         if let Some(piece) = known {
             return (piece.batch.clone(), piece.to);
         }
-        if self.pieces.len() == JOINED_PIECES_MAX {
+        if self.pieces.len() == JOINED_PIECES_MAX && policy.lane == Lane::Reliable {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let mut joined = Vec::new();
         let (mut to, mut publications) = (seq, 0);
+        let (mut left_out, mut gap_offset, mut given, mut offset) = (0, 0, false, 0);
         while to < self.end() {
+            let entry = &self.entries[(to - self.first) as usize];
+            if let Item::Publication(publication) = &entry.item {
+                if !given {
+                    gap_offset = publication.offset - 1;
+                }
+                offset = publication.offset;
+                if !is_worth(entry, policy, now) {
+                    left_out += 1;
+                    to += 1;
+                    continue;
+                }
+                given = true;
+            }
             let next = self.frame(to, variant, room, encoder);
             if !joined.is_empty() && joined.len() + next.bytes.len() > JOINED_BYTES_MAX {
+                offset = next.offset.max(1) - 1;
                 break;
             }
             joined.extend_from_slice(&next.bytes);
             publications += next.publications;
             to += 1;
         }
+        if left_out > 0 {
+            let offset = if given { gap_offset } else { gap_offset + 1 };
+            let position = Position { epoch, offset };
+            let gap = gap(room, position, policy.lane, left_out.into());
+            let mut whole = encoder.push(variant.link(), &gap).to_vec();
+            whole.append(&mut joined);
+            joined = whole;
+        }
         let batch = Batch {
             bytes: joined.into(),
             publications,
+            left_out,
+            offset,
         };
-        self.pieces.push(Piece {
-            variant,
-            from: seq,
-            to,
-            batch: batch.clone(),
-        });
+        if self.pieces.len() < JOINED_PIECES_MAX {
+            self.pieces.push(Piece {
+                variant,
+                from: seq,
+                to,
+                batch: batch.clone(),
+            });
+        }
         (batch, to)
+    }
+}
+
+/// Tells a subscriber how many publications it did not get because it was behind.
+pub fn gap(room: &RoomName, position: Position, lane: Lane, count: u64) -> Push {
+    let reason = match lane {
+        Lane::Latest => GapReason::Conflated,
+        Lane::Lossy | Lane::Reliable | Lane::Control => GapReason::Dropped,
+    };
+    Push::Gap {
+        room: room.clone(),
+        position,
+        reason,
+        count,
+    }
+}
+
+/// Whether an entry is still worth delivering.
+fn is_worth(entry: &Entry, policy: &Policy, now: Moment) -> bool {
+    match policy.lane {
+        Lane::Latest => !entry.is_replaced,
+        Lane::Lossy => now.since(entry.at) <= policy.deadline,
+        Lane::Control | Lane::Reliable => true,
     }
 }

@@ -14,9 +14,11 @@
 //! ```
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use tidegate_wire::{
     Offset, Position, Publication, Reject, RejectCode,
-    frame::{GapReason, HistoryPage, Join, Joined, Ok as Reply, Recovery},
+    frame::{GapReason, HistoryPage, Join, Joined, Ok as Reply, Recovery, Wishes},
 };
 
 use crate::{
@@ -25,8 +27,9 @@ use crate::{
     limits::Limits,
     moment::Moment,
     outbox::{FRAME_OVERHEAD, Lane},
+    policy::Policy,
     request::{HistoryQuery, Request},
-    room::{Room, RoomId, Subscriber},
+    room::{Room, RoomId, Subscriber, Wants},
     session::{Membership, Stage},
     shard::{ConnId, Pending, Shard},
 };
@@ -47,6 +50,7 @@ pub struct PendingJoin {
     last: u32,
     enter: bool,
     members: bool,
+    wishes: Wishes,
     /// Why `since` could not be honoured, once known.
     gap: Option<GapReason>,
     /// What history pages brought, oldest first.
@@ -64,6 +68,7 @@ impl PendingJoin {
             last: join.last.unwrap_or(0),
             enter: join.enter,
             members: join.members,
+            wishes: join.wishes.clone(),
             gap: None,
             collected: Vec::new(),
             collected_bytes: 0,
@@ -225,6 +230,7 @@ impl Shard {
                 return Err(forbidden("presence", &join.room));
             }
         }
+        check_wishes(&join.wishes, &policy)?;
         let rooms = session.memberships.len() + session.joining.len();
         if rooms >= self.setup.limits.rooms_max {
             let detail = format!("{} rooms joined", self.setup.limits.rooms_max);
@@ -336,10 +342,26 @@ impl Shard {
 
         let variant = Variant::new(session.link, join.members);
         let mut frames: Vec<Bytes> = Vec::new();
-        for publication in &join.collected {
+        let lane = room.policy.lane;
+        let wants = Wants::of(&join.wishes);
+        let is_wanted =
+            |publication: &Publication| wants.as_ref().is_none_or(|wants| wants.has(&publication.key));
+        let mut newer: HashSet<Bytes, FixedState> = HashSet::default();
+        if lane == Lane::Latest {
+            newer.extend(room.feed.publications_after(after).map(|(_, p)| p.key.clone()));
+        }
+        let mut collected: Vec<&Publication> = Vec::new();
+        for publication in join.collected.iter().rev().filter(|p| is_wanted(p)) {
+            // Where only the newest of a key counts, only that is replayed.
+            if lane != Lane::Latest || newer.insert(publication.key.clone()) {
+                collected.push(publication);
+            }
+        }
+        for publication in collected.into_iter().rev() {
             frames.push(self.encoder.event(session.link, &room.name, publication));
         }
-        let seqs: Vec<u64> = room.feed.publications_after(after).map(|(seq, _)| seq).collect();
+        let wanted = room.feed.publications_after(after).filter(|(_, p)| is_wanted(p));
+        let seqs: Vec<u64> = wanted.map(|(seq, _)| seq).collect();
         for seq in seqs {
             frames.push(room.feed.frame(seq, variant, &room.name, &mut self.encoder).bytes);
         }
@@ -374,6 +396,9 @@ impl Shard {
             membership: (session.memberships.len() - 1) as u16,
             variant,
             seq: room.feed.end(),
+            offset: head.offset,
+            is_behind: false,
+            wishes: wants,
         });
         room.watchers += u32::from(join.members);
         if join.enter {
@@ -389,10 +414,10 @@ impl Shard {
         self.counters.gaps_total += u64::from(join.gap.is_some());
         // In the lane of its events: it must not overtake those of a subscription to the
         // same room that was left a moment ago.
-        self.reply_in(conn, Lane::Reliable, join.id, &Ok(reply), now);
+        self.reply_in(conn, lane, join.id, &Ok(reply), now);
         if self.is_ready(conn) {
             for frame in frames {
-                self.append(conn, Lane::Reliable, frame, now);
+                self.append(conn, lane, frame, now);
             }
         }
     }
@@ -421,6 +446,20 @@ impl Shard {
                 return;
             }
         }
+    }
+}
+
+/// Nothing may be left out where everything is promised.
+pub(crate) fn check_wishes(wishes: &Wishes, policy: &Policy) -> Result<(), Reject> {
+    match (policy.lane, wishes.max_rate) {
+        (Lane::Reliable, Some(_)) => {
+            let detail = format!(
+                "namespace {:?} is `reliable`, where nothing is left out: no `max_rate`",
+                policy.namespace
+            );
+            Err(Reject::new(RejectCode::Disabled, detail))
+        }
+        _ => Ok(()),
     }
 }
 

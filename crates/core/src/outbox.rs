@@ -1,4 +1,4 @@
-//! What is waiting for one session: two lanes under one byte bound.
+//! What is waiting for one session: four lanes under one byte bound.
 //!
 //! The outbox decides in which order frames leave and when a reader is too slow.
 //! It does not encode (see `encoder`) and does not write (see the server's `flush`).
@@ -8,9 +8,15 @@
 //! ```text
 //!   control   ─► reply ─► pong ─►            always first
 //!   reliable  ─► event ─► event ─► event ─►  in order
+//!   latest    ─► event ─► event ─►           after reliable, and
+//!   lossy     ─► event ─►                    after latest, but see below
 //!                ▲ `written` bytes of the frame in progress are with the kernel:
 //!                  it is finished before anything overtakes it
 //! ```
+//!
+//! **Nobody starves.** After [`RUN_MAX`] bytes of one lane every lane below it in which something
+//! waits gets one frame out. So a waiting frame is overtaken, per lane above its own, by at most [`RUN_MAX`] bytes and one
+//! frame between two frames of its own lane. Control is small, and always goes first.
 
 use std::{io::IoSlice, time::Duration};
 
@@ -22,15 +28,32 @@ use crate::moment::Moment;
 /// Counted against the bound, so that a million tiny frames cannot hide.
 pub const FRAME_OVERHEAD: usize = 64;
 
+/// Bytes of one lane after which those below get a frame out.
+pub const RUN_MAX: u32 = 32 << 10;
+
 const NONE: u32 = u32::MAX;
 
-/// Which frames go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which frames go first, and what becomes of them when the reader is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Replies, pings, notices.
     Control,
-    /// Publications, members, gaps: in order.
+    /// Every publication, in order; past the bound the connection is closed, and resumes by position.
     Reliable,
+    /// The newest publication of each key: while the reader is behind, it is replaced.
+    Latest,
+    /// Fresh or not at all: while the reader is behind, what is past its deadline is dropped.
+    Lossy,
+}
+
+impl Lane {
+    /// Every lane, in the order in which they leave.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Reliable, Self::Latest, Self::Lossy];
+
+    /// Its place in a set of lanes.
+    pub fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 struct Node {
@@ -120,8 +143,7 @@ impl List {
 
 /// The frames waiting for one session.
 pub struct Outbox {
-    control: List,
-    reliable: List,
+    lists: [List; 4],
     /// Bytes of waiting frames, without overhead, less `written`.
     bytes: u32,
     /// Frames waiting.
@@ -130,19 +152,64 @@ pub struct Outbox {
     written: u32,
     /// The lane of the frame in progress; meaningful while `written > 0`.
     lane: Lane,
+    turns: Turns,
+    /// Lanes that got something since the last write was tried, one bit each.
+    untried: u8,
     /// Named in the shard's list of dirty outboxes.
     pub(crate) is_dirty: bool,
+}
+
+/// Whose turn it is among the lanes below control.
+#[derive(Clone, Copy, Default)]
+struct Turns {
+    /// Bytes that went out since the lanes below last had theirs.
+    run: u32,
+    /// Lanes that are owed a frame, one bit each.
+    owed: u8,
+}
+
+impl Turns {
+    fn next(self, heads: &[u32; 4]) -> Option<Lane> {
+        let waits = |lane: Lane| heads[lane as usize] != NONE;
+        let is_owed = |lane: Lane| self.owed & lane.bit() != 0;
+        if waits(Lane::Control) {
+            return Some(Lane::Control);
+        }
+        let owed = Lane::ALL.into_iter().find(|lane| is_owed(*lane) && waits(*lane));
+        owed.or_else(|| Lane::ALL.into_iter().find(|lane| waits(*lane)))
+    }
+
+    /// A frame of `lane` went out; `heads` is what is left.
+    fn done(&mut self, lane: Lane, len: usize, heads: &[u32; 4]) {
+        if lane == Lane::Control {
+            return;
+        }
+        if self.owed & lane.bit() != 0 {
+            self.owed &= !lane.bit();
+            return;
+        }
+        self.run += len as u32;
+        if self.run >= RUN_MAX {
+            let below = Lane::ALL.into_iter().filter(|other| *other > lane);
+            let waiting = below.filter(|other| heads[*other as usize] != NONE);
+            *self = Self {
+                run: 0,
+                owed: waiting.fold(0, |owed, other| owed | other.bit()),
+            };
+        }
+    }
 }
 
 impl Default for Outbox {
     fn default() -> Self {
         Self {
-            control: EMPTY,
-            reliable: EMPTY,
+            lists: [EMPTY; 4],
             bytes: 0,
             frames: 0,
             written: 0,
             lane: Lane::Control,
+            turns: Turns::default(),
+            untried: 0,
             is_dirty: false,
         }
     }
@@ -153,11 +220,23 @@ impl Outbox {
     pub fn push(&mut self, pile: &mut Pile, lane: Lane, frame: Bytes, now: Moment) {
         self.bytes += frame.len() as u32;
         self.frames += 1;
-        let list = match lane {
-            Lane::Control => &mut self.control,
-            Lane::Reliable => &mut self.reliable,
-        };
-        list.push(pile, frame, now);
+        self.lists[lane as usize].push(pile, frame, now);
+        self.untried |= lane.bit();
+    }
+
+    /// A write is tried now with all that waits.
+    pub fn try_all(&mut self) {
+        self.untried = 0;
+    }
+
+    /// Whether something in a lane was left over by the last write.
+    pub fn is_stuck(&self, lane: Lane) -> bool {
+        !self.is_clear(lane) && self.untried & lane.bit() == 0
+    }
+
+    /// Whether nothing waits in a lane.
+    pub fn is_clear(&self, lane: Lane) -> bool {
+        self.lists[lane as usize].head == NONE
     }
 
     /// Bytes still to be written.
@@ -178,38 +257,34 @@ impl Outbox {
         if weight + len + FRAME_OVERHEAD > bytes_max && self.frames > 0 {
             return true;
         }
-        self.reliable.head != NONE && {
-            let queued_ms = pile.nodes[self.reliable.head as usize].queued_ms;
+        let oldest = self.lists[Lane::Reliable as usize].head;
+        oldest != NONE && {
+            let queued_ms = pile.nodes[oldest as usize].queued_ms;
             u128::from(to_ms(now).saturating_sub(queued_ms)) > age_max.as_millis()
         }
     }
 
     /// Fills `slices` with the front of what is to be written; returns how many.
     pub fn fill<'a>(&self, pile: &'a Pile, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut count = 0;
+        let mut heads = self.lists.map(|list| list.head);
+        let mut turns = self.turns;
         let mut skip = self.written as usize;
-        let order = match (self.written > 0, self.lane) {
+        let mut count = 0;
+        while count < slices.len() {
             // The frame in progress goes first, then control overtakes the rest.
-            (true, Lane::Reliable) => {
-                let node = &pile.nodes[self.reliable.head as usize];
-                let Some(first) = slices.first_mut() else {
-                    return 0;
-                };
-                *first = IoSlice::new(&node.frame[skip..]);
-                count = 1;
-                skip = 0;
-                [self.control.head, node.next]
-            }
-            _ => [self.control.head, self.reliable.head],
-        };
-        for mut index in order {
-            while index != NONE && count < slices.len() {
-                let node = &pile.nodes[index as usize];
-                slices[count] = IoSlice::new(&node.frame[skip..]);
-                skip = 0;
-                count += 1;
-                index = node.next;
-            }
+            let lane = match skip > 0 {
+                true => Some(self.lane),
+                false => turns.next(&heads),
+            };
+            let Some(lane) = lane else {
+                break;
+            };
+            let node = &pile.nodes[heads[lane as usize] as usize];
+            slices[count] = IoSlice::new(&node.frame[skip..]);
+            skip = 0;
+            count += 1;
+            heads[lane as usize] = node.next;
+            turns.done(lane, node.frame.len(), &heads);
         }
         count
     }
@@ -218,18 +293,18 @@ impl Outbox {
     pub fn advance(&mut self, pile: &mut Pile, mut len: usize) {
         self.bytes -= len as u32;
         while len > 0 {
-            let lane = if self.written > 0 {
-                self.lane
-            } else if self.control.head != NONE {
-                Lane::Control
-            } else {
-                Lane::Reliable
+            let lane = match self.written > 0 {
+                true => self.lane,
+                false => {
+                    let heads = self.lists.map(|list| list.head);
+                    self.turns
+                        .next(&heads)
+                        .expect("no more is written than was shown")
+                }
             };
-            let list = match lane {
-                Lane::Control => &mut self.control,
-                Lane::Reliable => &mut self.reliable,
-            };
-            let left = pile.nodes[list.head as usize].frame.len() - self.written as usize;
+            let list = &mut self.lists[lane as usize];
+            let frame_len = pile.nodes[list.head as usize].frame.len();
+            let left = frame_len - self.written as usize;
             if len < left {
                 self.written += len as u32;
                 self.lane = lane;
@@ -239,38 +314,38 @@ impl Outbox {
             self.frames -= 1;
             self.written = 0;
             len -= left;
+            self.turns
+                .done(lane, frame_len, &self.lists.map(|list| list.head));
         }
     }
 
     /// Drops all that waits, but for the frame in progress. Returns the bytes dropped.
     pub fn clear(&mut self, pile: &mut Pile) -> usize {
+        self.clear_lanes(pile, &Lane::ALL)
+    }
+
+    /// Drops what waits in some lanes, but for the frame in progress. Returns the bytes dropped.
+    pub fn clear_lanes(&mut self, pile: &mut Pile, lanes: &[Lane]) -> usize {
         let before = self.bytes;
-        let in_progress = (self.written > 0).then(|| {
-            let list = match self.lane {
-                Lane::Control => &mut self.control,
-                Lane::Reliable => &mut self.reliable,
-            };
-            list.pop(pile).expect("a frame in progress is at its lane's head")
-        });
-        while self.control.pop(pile).is_some() {}
-        while self.reliable.pop(pile).is_some() {}
-        (self.bytes, self.frames) = (0, 0);
-        if let Some(frame) = in_progress {
-            self.bytes = frame.len() as u32 - self.written;
-            self.frames = 1;
-            let lane = self.lane;
-            match lane {
-                Lane::Control => &mut self.control,
-                Lane::Reliable => &mut self.reliable,
+        for lane in lanes {
+            let list = &mut self.lists[*lane as usize];
+            let in_progress = (self.written > 0 && self.lane == *lane)
+                .then(|| list.pop(pile))
+                .flatten();
+            while let Some(frame) = list.pop(pile) {
+                self.bytes -= frame.len() as u32;
+                self.frames -= 1;
             }
-            .push(pile, frame, Moment::default());
+            if let Some(frame) = in_progress {
+                list.push(pile, frame, Moment::default());
+            }
         }
         (before - self.bytes) as usize
     }
 
     /// Drops everything: the session is gone.
     pub fn discard(&mut self, pile: &mut Pile) {
-        self.written = 0;
+        self.bytes += std::mem::take(&mut self.written);
         self.clear(pile);
     }
 }
@@ -305,6 +380,41 @@ mod tests {
         outbox.advance(&mut pile, 4 + 2);
         assert_eq!(front(&outbox, &pile), "ply.event2.");
         outbox.advance(&mut pile, 11);
+        assert!(outbox.is_empty() && pile.is_empty());
+    }
+
+    #[test]
+    fn lanes_leave_in_order_and_a_long_run_lets_those_below_have_a_frame() {
+        let (mut pile, mut outbox, now) = (Pile::default(), Outbox::default(), Moment(0));
+        let half = RUN_MAX as usize / 2;
+        for n in 0..4u8 {
+            outbox.push(&mut pile, Lane::Reliable, vec![b'0' + n; half].into(), now);
+        }
+        outbox.push(&mut pile, Lane::Lossy, "lossy.".into(), now);
+        outbox.push(&mut pile, Lane::Latest, "latest1.".into(), now);
+        outbox.push(&mut pile, Lane::Latest, "latest2.".into(), now);
+        outbox.push(&mut pile, Lane::Control, "pong.".into(), now);
+        let run = |n: u8| String::from_utf8(vec![b'0' + n; half]).unwrap();
+        let expected = [
+            "pong.",
+            &run(0),
+            &run(1),
+            "latest1.lossy.",
+            &run(2),
+            &run(3),
+            "latest2.",
+        ]
+        .concat();
+        assert_eq!(front(&outbox, &pile), expected);
+        // However it is taken, it comes in that order.
+        let mut seen = String::new();
+        for len in [3, half, 7, half, 2, 5, 1_000_000] {
+            let shown = front(&outbox, &pile);
+            let len = len.min(shown.len());
+            seen.push_str(&shown[..len]);
+            outbox.advance(&mut pile, len);
+        }
+        assert_eq!(seen, expected);
         assert!(outbox.is_empty() && pile.is_empty());
     }
 

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use tidegate_wire::RoomName;
 
+use crate::outbox::Lane;
+
 /// When a publish is acknowledged, and so what a crash may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -47,6 +49,15 @@ pub struct PresencePolicy {
 pub struct Policy {
     /// Its name, the part before the colon.
     pub namespace: String,
+    /// What its publications promise to a subscriber that falls behind; never [`Lane::Control`].
+    pub lane: Lane,
+    /// `Lossy`: how long a publication is worth delivering.
+    pub deadline: Duration,
+    /// `Latest`: keys of one room whose newest publication is kept for those who are behind; beyond it the
+    /// oldest goes.
+    pub keys_max: u32,
+    /// Least time between two walks of one room: what comes in between leaves in one write. Zero for none.
+    pub batch: Duration,
     /// When a publish is acknowledged.
     pub durability: Durability,
     /// What is kept for history and recovery.
@@ -74,6 +85,10 @@ impl Policy {
     pub fn with_defaults(namespace: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
+            lane: Lane::Reliable,
+            deadline: Duration::from_millis(500),
+            keys_max: 10_000,
+            batch: Duration::ZERO,
             durability: Durability::Append,
             history: Retention {
                 count: 1_000,

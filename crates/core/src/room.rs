@@ -4,9 +4,12 @@
 //! session's memberships, and the membership knows its place here, so that leaving
 //! is a swap on both sides.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
-use tidegate_wire::{Offset, Position, RoomName};
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+use tidegate_wire::{Epoch, Offset, Position, RoomName, frame::Wishes};
 
 use crate::{
     feed::{Feed, Variant},
@@ -32,7 +35,7 @@ pub enum Attach {
 }
 
 /// One subscription, seen from the room.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Subscriber {
     /// The session's place in the shard's table.
     pub session: u32,
@@ -42,6 +45,62 @@ pub struct Subscriber {
     pub variant: Variant,
     /// The next entry of the feed it needs.
     pub seq: u64,
+    /// In the lanes `latest` and `lossy`: the last offset it was given or told about.
+    pub offset: Offset,
+    /// It was passed over in a walk, and catches up when its outbox is clear.
+    pub is_behind: bool,
+    /// What it wants less than everything; few do.
+    pub wishes: Option<Box<Wants>>,
+}
+
+/// What a subscriber wants of a room.
+#[derive(Debug, Default)]
+pub struct Wants {
+    /// Only these keys; none for all.
+    pub keys: Option<HashSet<Bytes, FixedState>>,
+    /// Least time between two batches.
+    pub interval: Duration,
+    /// When the last one was.
+    last: Option<Moment>,
+    /// A timer will bring the next.
+    pub has_timer: bool,
+}
+
+impl Wants {
+    /// As a client asked; none if it wants everything.
+    pub fn of(wishes: &Wishes) -> Option<Box<Self>> {
+        if wishes.is_all() {
+            return None;
+        }
+        Some(Box::new(Self {
+            keys: wishes.keys.as_ref().map(|keys| keys.iter().cloned().collect()),
+            interval: wishes
+                .max_rate
+                .map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate)),
+            last: None,
+            has_timer: false,
+        }))
+    }
+
+    /// Whether it wants publications of a key.
+    pub fn has(&self, key: &Bytes) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.contains(key))
+    }
+
+    /// When the next batch may come, if not now; now counts as one.
+    pub fn not_before(&mut self, now: Moment) -> Option<Moment> {
+        if self.interval.is_zero() {
+            return None;
+        }
+        let next = self
+            .last
+            .map(|last| last + self.interval)
+            .filter(|next| *next > now);
+        if next.is_none() {
+            self.last = Some(now);
+        }
+        next
+    }
 }
 
 /// See the module.
@@ -66,6 +125,10 @@ pub struct Room {
     pub walk: usize,
     /// The feed's end when that walk began.
     pub walk_end: u64,
+    /// The next walk begins no sooner: the policy's `batch` after the last began.
+    pub rests_until: Moment,
+    /// A timer will begin it.
+    pub has_walk_timer: bool,
     /// Named in the shard's list of rooms with something to fan out.
     pub is_ready: bool,
     /// Joins that wait for the attachment.
@@ -92,6 +155,8 @@ impl Room {
             watchers: 0,
             walk: 0,
             walk_end: 0,
+            rests_until: Moment(0),
+            has_walk_timer: false,
             is_ready: false,
             waiting: Vec::new(),
             replaying: 0,
@@ -103,6 +168,11 @@ impl Room {
     /// Whether nobody is in it or on the way in.
     pub fn is_idle(&self) -> bool {
         self.subscribers.is_empty() && self.waiting.is_empty() && self.replaying == 0
+    }
+
+    /// The last epoch known.
+    pub fn epoch(&self) -> Epoch {
+        self.last.map_or(Epoch(0), |last| last.epoch)
     }
 
     /// Where it stands, when attached.

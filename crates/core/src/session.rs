@@ -12,7 +12,8 @@ use crate::{
     grant::{Grant, Right, allows},
     join::PendingJoin,
     moment::Moment,
-    outbox::Outbox,
+    outbox::{Lane, Outbox},
+    pace::Pace,
     room::RoomId,
     shard::Link,
 };
@@ -41,6 +42,15 @@ pub struct Membership {
     pub has_entered: bool,
 }
 
+/// Rooms in which a session is behind.
+#[derive(Debug, Default)]
+pub struct Behind {
+    /// Which.
+    pub rooms: Vec<RoomId>,
+    /// Their lanes, one bit each.
+    pub lanes: u8,
+}
+
 /// What waits for a verifier.
 #[derive(Debug, Default)]
 pub struct Verifying {
@@ -64,6 +74,12 @@ pub struct Session {
     pub joining: Vec<RoomId>,
     /// What waits to be written.
     pub outbox: Outbox,
+    /// How fast the reader takes it.
+    pub pace: Pace,
+    /// Where it is behind.
+    pub behind: Option<Box<Behind>>,
+    /// Named in the shard's list of sessions that catch up.
+    pub is_catching_up: bool,
     /// The token's subject, or a made-up name.
     pub user: Bytes,
     /// JSON shown to others; empty for none.
@@ -91,6 +107,9 @@ impl Session {
             in_flight: 0,
             joining: Vec::new(),
             outbox: Outbox::default(),
+            pace: Pace::default(),
+            behind: None,
+            is_catching_up: false,
             user: Bytes::new(),
             info: Bytes::new(),
             grants: None,
@@ -105,6 +124,23 @@ impl Session {
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         let grants = self.grants.as_deref().unwrap_or_default();
         allows(grants, room, right)
+    }
+
+    /// It will be given the rest of a room when that lane of its outbox is clear.
+    pub fn fall_behind(&mut self, room: RoomId, lane: Lane) {
+        let behind = self.behind.get_or_insert_default();
+        behind.lanes |= lane.bit();
+        if !behind.rooms.contains(&room) {
+            behind.rooms.push(room);
+        }
+    }
+
+    /// Whether it is behind in a lane that is clear now.
+    pub fn may_catch_up(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| {
+            let mut lanes = Lane::ALL.into_iter();
+            lanes.any(|lane| behind.lanes & lane.bit() != 0 && self.outbox.is_clear(lane))
+        })
     }
 
     /// A join is done, or refused.

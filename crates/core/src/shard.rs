@@ -32,7 +32,7 @@ use tidegate_wire::{
 use crate::{
     Counters, Limits, Moment, Policies, Policy, WallClock,
     encoder::Encoder,
-    fanout::{Outboxes, walk},
+    fanout::{Outboxes, catch_up, walk},
     grant::Claims,
     join::PendingJoin,
     outbox::{Lane, Pile},
@@ -106,6 +106,10 @@ pub(crate) enum Timer {
     Linger(RoomId, u32),
     /// Attach again.
     Attach(RoomId),
+    /// The room has rested: its next walk may begin.
+    Walk(RoomId),
+    /// A subscriber's `max_rate` lets it have its next batch.
+    Rate(ConnId, RoomId),
     /// Ask for a new token, if this is still the expiry.
     Refresh(ConnId, Moment),
     /// Close, if this is still the expiry.
@@ -131,12 +135,15 @@ pub struct Shard {
     pub(crate) fresh: VecDeque<RoomId>,
     /// Rooms whose walk is under way, in the order of their turns.
     ready: VecDeque<RoomId>,
+    /// Sessions that were behind, and whose outbox is clear.
+    catching_up: VecDeque<u32>,
     dirty: Vec<u32>,
     closing: Vec<ConnId>,
     timers: BinaryHeap<Reverse<(Moment, Timer)>>,
 
     pub(crate) decoded: Vec<Result<frame::Request, BadCommand>>,
     too_slow: Vec<u32>,
+    early: Vec<(u32, RoomId, Moment)>,
     generation: u32,
     ticket: u64,
     pub(crate) nonce: u64,
@@ -171,11 +178,13 @@ impl Shard {
             verify: VecDeque::new(),
             fresh: VecDeque::new(),
             ready: VecDeque::new(),
+            catching_up: VecDeque::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
             timers: BinaryHeap::new(),
             decoded: Vec::new(),
             too_slow: Vec::new(),
+            early: Vec::new(),
             generation: 0,
             ticket: 0,
             nonce: 0,
@@ -326,7 +335,7 @@ impl Shard {
     /// Puts waiting publications into outboxes: at most `visits` subscribers, large rooms in slices,
     /// other rooms in between. Returns how many were visited.
     pub fn fan_out(&mut self, visits: usize, now: Moment) -> usize {
-        let mut done = 0;
+        let mut done = self.catch_up(visits / 2, now);
         while done < visits {
             // A quarter is kept for walks under way, so that many small rooms cannot starve a large one.
             let has_share = done < visits - visits / 4;
@@ -337,36 +346,90 @@ impl Shard {
             let Some(room_id) = next else {
                 break;
             };
-            let room = &mut self.rooms[room_id.0 as usize];
-            let mut out = Outboxes {
-                sessions: &mut self.sessions,
-                pile: &mut self.pile,
-                encoder: &mut self.encoder,
-                dirty: &mut self.dirty,
-                too_slow: &mut self.too_slow,
-                limits: &self.setup.limits,
-                now,
-            };
-            let slice = walk(room, visits - done, &mut out);
-            done += slice.visits;
-            self.counters.deliveries_total += slice.deliveries;
-            self.counters.outbox_bytes += slice.bytes as u64;
+            done += self.with_outboxes(room_id, now, |room, out| walk(room_id, room, visits - done, out));
+            let room = &self.rooms[room_id.0 as usize];
             if room.walk < room.subscribers.len() {
                 self.ready.push_back(room_id);
             } else {
-                self.finish_walk(room_id);
+                self.finish_walk(room_id, now);
             }
-            for index in std::mem::take(&mut self.too_slow) {
-                let conn = conn_id(index as usize, &self.sessions[index as usize]);
-                self.close(conn, CloseReason::TooSlow, now);
-            }
+            self.end_visits(now);
         }
         done
     }
 
+    /// Gives sessions that were behind what is worth it now; about `visits` rooms.
+    fn catch_up(&mut self, visits: usize, now: Moment) -> usize {
+        let mut done = 0;
+        while done < visits {
+            let Some(index) = self.catching_up.pop_front() else {
+                break;
+            };
+            // The session may be gone, and its place used again.
+            let Some(session) = self.sessions.get_mut(index as usize).filter(|s| s.is_catching_up) else {
+                continue;
+            };
+            session.is_catching_up = false;
+            let rooms = session
+                .behind
+                .take()
+                .map(|behind| behind.rooms)
+                .unwrap_or_default();
+            for room_id in rooms {
+                done += 1;
+                self.catch_up_in(index, room_id, now);
+            }
+            self.end_visits(now);
+        }
+        done
+    }
+
+    fn catch_up_in(&mut self, session: u32, room_id: RoomId, now: Moment) {
+        // It may have left meanwhile.
+        let Some(session) = self.sessions.get(session as usize) else {
+            return;
+        };
+        if let Some(place) = session.membership(room_id) {
+            let subscriber = session.memberships[place].subscriber as usize;
+            self.with_outboxes(room_id, now, |room, out| catch_up(room_id, room, subscriber, out));
+        }
+    }
+
+    fn with_outboxes<T>(
+        &mut self,
+        room_id: RoomId,
+        now: Moment,
+        visit: impl FnOnce(&mut Room, &mut Outboxes<'_>) -> T,
+    ) -> T {
+        let mut out = Outboxes {
+            sessions: &mut self.sessions,
+            pile: &mut self.pile,
+            encoder: &mut self.encoder,
+            dirty: &mut self.dirty,
+            too_slow: &mut self.too_slow,
+            early: &mut self.early,
+            limits: &self.setup.limits,
+            counters: &mut self.counters,
+            now,
+        };
+        visit(&mut self.rooms[room_id.0 as usize], &mut out)
+    }
+
+    /// What visits left to do: those who are too slow go, those who are early come back.
+    fn end_visits(&mut self, now: Moment) {
+        for (index, room, at) in std::mem::take(&mut self.early) {
+            let conn = conn_id(index as usize, &self.sessions[index as usize]);
+            self.set_timer(at, Timer::Rate(conn, room));
+        }
+        for index in std::mem::take(&mut self.too_slow) {
+            let conn = conn_id(index as usize, &self.sessions[index as usize]);
+            self.close(conn, CloseReason::TooSlow, now);
+        }
+    }
+
     /// Whether some subscriber still waits for `fan_out`.
     pub fn has_fan_out(&self) -> bool {
-        !self.fresh.is_empty() || !self.ready.is_empty()
+        !self.fresh.is_empty() || !self.ready.is_empty() || !self.catching_up.is_empty()
     }
 
     /// Next connection whose outbox got something since it was last named here.
@@ -376,6 +439,7 @@ impl Shard {
             if let Some(session) = self.sessions.get_mut(index as usize)
                 && std::mem::take(&mut session.outbox.is_dirty)
             {
+                session.outbox.try_all();
                 return Some(conn_id(index as usize, session));
             }
         }
@@ -405,7 +469,12 @@ impl Shard {
         }
         let session = &mut self.sessions[conn.index as usize];
         session.outbox.advance(&mut self.pile, len);
+        session.outbox.try_all();
+        session.pace.learn(len, session.outbox.bytes(), now);
         self.counters.outbox_bytes -= len as u64;
+        if session.may_catch_up() && !std::mem::replace(&mut session.is_catching_up, true) {
+            self.catching_up.push_back(conn.index);
+        }
         if session.parked.is_some() {
             self.unpark_joins(conn, now);
         }
@@ -508,6 +577,11 @@ impl Shard {
 
     fn end(&mut self, conn: ConnId, code: u16, reason: &str, now: Moment) {
         self.vacate(conn, now);
+        let session = &mut self.sessions[conn.index as usize];
+        let stale = session
+            .outbox
+            .clear_lanes(&mut self.pile, &[Lane::Latest, Lane::Lossy]);
+        self.counters.outbox_bytes -= stale as u64;
         self.sessions[conn.index as usize].stage = Stage::Closing;
         // In the reliable lane, so that it goes last.
         let frame = ws::frame::close_frame(code, reason);
@@ -523,6 +597,7 @@ impl Shard {
         let session = &mut self.sessions[conn.index as usize];
         session.verifying = None;
         session.grants = None;
+        session.behind = None;
         for (room, _) in session.parked.take().map(|parked| *parked).unwrap_or_default() {
             self.rooms[room.0 as usize].replaying -= 1;
             self.linger_if_idle(room, now);
@@ -564,6 +639,18 @@ impl Shard {
                 let room = self.rooms.get(room_id.0 as usize);
                 if room.is_some_and(|room| matches!(room.attach, Attach::Retry(at) if at <= now)) {
                     self.ask_attach(room_id);
+                }
+            }
+            Timer::Walk(room_id) => {
+                if let Some(room) = self.rooms.get_mut(room_id.0 as usize)
+                    && std::mem::take(&mut room.has_walk_timer)
+                {
+                    self.begin_walk(room_id, now);
+                }
+            }
+            Timer::Rate(conn, room_id) => {
+                if self.is_ready(conn) {
+                    self.rate_lets(conn, room_id, now);
                 }
             }
             Timer::Refresh(conn, expires) => {
@@ -702,42 +789,88 @@ impl Shard {
     pub(crate) fn skip_walk(&mut self, room_id: RoomId) {
         let room = &mut self.rooms[room_id.0 as usize];
         debug_assert!(room.subscribers.is_empty());
+        self.pending_bytes -= room.feed.finish_walk(room.feed.end());
         if std::mem::take(&mut room.is_ready) {
-            self.pending_bytes -= room.feed.finish_walk(room.feed.end());
             room.walk = 0;
             self.fresh.retain(|fresh| *fresh != room_id);
             self.ready.retain(|ready| *ready != room_id);
         }
     }
 
+    /// There is something to fan out: begins a walk, unless one is under way or the room has to rest.
+    pub(crate) fn begin_walk(&mut self, room_id: RoomId, now: Moment) {
+        let room = &mut self.rooms[room_id.0 as usize];
+        if room.is_ready || room.feed.end() == room.walk_end {
+            return;
+        }
+        if room.rests_until > now {
+            if !std::mem::replace(&mut room.has_walk_timer, true) {
+                let at = room.rests_until;
+                self.set_timer(at, Timer::Walk(room_id));
+            }
+            return;
+        }
+        room.rests_until = now + room.policy.batch;
+        room.is_ready = true;
+        room.walk = 0;
+        room.walk_end = room.feed.end();
+        room.feed.start_walk();
+        self.fresh.push_back(room_id);
+    }
+
     /// Everyone was visited: what came meanwhile needs another walk.
-    fn finish_walk(&mut self, room_id: RoomId) {
+    fn finish_walk(&mut self, room_id: RoomId, now: Moment) {
         let room = &mut self.rooms[room_id.0 as usize];
         self.pending_bytes -= room.feed.finish_walk(room.walk_end);
         room.walk = 0;
-        if room.feed.end() > room.walk_end && !room.subscribers.is_empty() {
+        let has_more = room.feed.end() > room.walk_end && !room.subscribers.is_empty();
+        if has_more && room.rests_until <= now {
+            room.rests_until = now + room.policy.batch;
             room.walk_end = room.feed.end();
             room.feed.start_walk();
             self.ready.push_back(room_id);
         } else {
-            self.pending_bytes -= room.feed.finish_walk(room.feed.end());
             room.is_ready = false;
+            match has_more {
+                true => self.begin_walk(room_id, now),
+                false => {
+                    self.pending_bytes -= room.feed.finish_walk(room.feed.end());
+                    room.walk_end = room.feed.end();
+                }
+            }
         }
         self.trim(room_id);
+    }
+
+    /// A subscriber's next batch may come.
+    fn rate_lets(&mut self, conn: ConnId, room_id: RoomId, now: Moment) {
+        let Some(place) = self.sessions[conn.index as usize].membership(room_id) else {
+            return;
+        };
+        let subscriber = self.sessions[conn.index as usize].memberships[place].subscriber;
+        let subscriber = &mut self.rooms[room_id.0 as usize].subscribers[subscriber as usize];
+        if let Some(wants) = &mut subscriber.wishes {
+            wants.has_timer = false;
+        }
+        if subscriber.seq < self.rooms[room_id.0 as usize].feed.end() {
+            self.catch_up_in(conn.index, room_id, now);
+            self.end_visits(now);
+        }
     }
 
     /// Keeps a room's window, and all windows together, within their bounds.
     pub(crate) fn trim(&mut self, room_id: RoomId) {
         let room = &mut self.rooms[room_id.0 as usize];
         let (count, bytes) = (room.policy.window_count as usize, room.policy.window_bytes);
-        self.feeds_bytes -= room.feed.trim(count, bytes);
+        self.feeds_bytes -= room.feed.trim(count, bytes, room.policy.keys_max as usize);
         for _ in 0..LOOKS_MAX {
             if self.feeds_bytes <= self.setup.limits.windows_bytes_max {
                 return;
             }
             self.trim_at = (self.trim_at + 1) % self.rooms.capacity().max(1);
             if let Some(room) = self.rooms.get_mut(self.trim_at) {
-                self.feeds_bytes -= room.feed.trim(room.feed.len() / 2, usize::MAX);
+                let keys_max = room.policy.keys_max as usize / 2;
+                self.feeds_bytes -= room.feed.trim(room.feed.len() / 2, usize::MAX, keys_max);
             }
         }
     }

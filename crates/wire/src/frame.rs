@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::{
     code::Reject,
     position::{Epoch, Offset, Position},
-    publication::{Payload, Publication},
+    publication::{KEY_BYTES_MAX, Payload, Publication},
     room::RoomName,
 };
 
@@ -59,6 +59,8 @@ pub enum Command {
     },
     /// Subscribes to a room.
     Join(Join),
+    /// Changes what a subscription receives: replaces `keys` and `max_rate` of its join.
+    Filter(Filter),
     /// Ends a subscription.
     Leave {
         /// Which.
@@ -103,6 +105,58 @@ pub struct Join {
     pub enter: bool,
     /// Receive `members` pushes, and the members in the reply.
     pub members: bool,
+    /// Receive less.
+    pub wishes: Wishes,
+}
+
+/// How much less than everything a subscriber wants.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wishes {
+    /// Only publications with one of these keys, at most [`KEYS_MAX`]; none for all.
+    pub keys: Option<Vec<Bytes>>,
+    /// In lanes `latest` and `lossy`: publications come in at most so many batches a second; none for no bound.
+    pub max_rate: Option<f64>,
+}
+
+/// Keys in one filter.
+pub const KEYS_MAX: usize = 1_000;
+/// Bounds of `max_rate`, batches a second.
+pub const MAX_RATE: std::ops::RangeInclusive<f64> = 0.1..=1_000.0;
+
+impl Wishes {
+    /// Whether it wants everything.
+    pub fn is_all(&self) -> bool {
+        self.keys.is_none() && self.max_rate.is_none()
+    }
+
+    /// Says what is wrong with it, for the client.
+    pub fn check(&self) -> Result<(), String> {
+        let keys = self.keys.as_deref().unwrap_or_default();
+        if keys.len() > KEYS_MAX {
+            return Err(format!("`keys` has {} keys; at most {KEYS_MAX}", keys.len()));
+        }
+        if let Some(key) = keys.iter().find(|key| key.len() > KEY_BYTES_MAX) {
+            return Err(format!("a key of {} bytes; at most {KEY_BYTES_MAX}", key.len()));
+        }
+        match self.max_rate {
+            Some(rate) if !MAX_RATE.contains(&rate) => {
+                let (least, most) = MAX_RATE.into_inner();
+                Err(format!(
+                    "`max_rate` is {rate}; {least} to {most} batches a second are possible"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Changes what a subscription receives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    /// Which.
+    pub room: RoomName,
+    /// What it receives from now on.
+    pub wishes: Wishes,
 }
 
 /// Sends a publication.
@@ -168,6 +222,8 @@ pub enum Ok {
     },
     /// To `join`; replayed publications follow as events, in order, before live ones.
     Joined(Joined),
+    /// To `filter`.
+    Filtered,
     /// To `leave`.
     Left,
     /// To `publish`.
@@ -219,11 +275,23 @@ pub enum GapReason {
     TooFar,
     /// The engine lost its place and cannot prove that nothing was missed.
     Continuity,
+    /// Lane `latest`: they were replaced by newer ones of the same key while they waited.
+    Conflated,
+    /// Lane `lossy`: they were too old, or too many, for a reader that is behind.
+    Dropped,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: &'static [Self] = &[Self::Epoch, Self::Trimmed, Self::TooFar, Self::Continuity];
+    pub const ALL: &'static [Self] = &[
+        Self::Epoch,
+        Self::Trimmed,
+        Self::TooFar,
+        Self::Continuity,
+        Self::Conflated,
+        Self::Dropped,
+    ];
+
     /// Returns the name that travels.
     pub fn name(self) -> &'static str {
         match self {
@@ -231,6 +299,8 @@ impl GapReason {
             Self::Trimmed => "trimmed",
             Self::TooFar => "too_far",
             Self::Continuity => "continuity",
+            Self::Conflated => "conflated",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -327,6 +397,8 @@ pub enum Push {
         position: Position,
         /// Why.
         reason: GapReason,
+        /// How many; 0 where nobody knows.
+        count: u64,
     },
     /// A word from the server.
     Notice(Notice),

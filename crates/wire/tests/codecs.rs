@@ -7,8 +7,9 @@ use serde_json::Value;
 use tidegate_wire::{
     Codec, Epoch, Payload, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
     frame::{
-        Command, Connect, Connected, GapReason, History, HistoryPage, Join, Joined, Member, Members,
+        Command, Connect, Connected, Filter, GapReason, History, HistoryPage, Join, Joined, Member, Members,
         MembersChange, Notice, Ok as Reply, Pong, Presence, Publish, Published, Push, Recovery, Request,
+        Wishes,
     },
 };
 
@@ -94,13 +95,19 @@ fn join() -> impl Strategy<Value = Join> {
         any::<bool>(),
         any::<bool>(),
     );
-    (room(), options).prop_map(|(room, (since, last, enter, members))| Join {
+    (room(), options, wishes()).prop_map(|(room, (since, last, enter, members), wishes)| Join {
         room,
         since,
         last,
         enter,
         members,
+        wishes,
     })
+}
+
+fn wishes() -> impl Strategy<Value = Wishes> {
+    let keys = proptest::option::of(proptest::collection::vec(text(128), 0..4));
+    (keys, proptest::option::of(0.1..=1_000.0f64)).prop_map(|(keys, max_rate)| Wishes { keys, max_rate })
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -116,6 +123,7 @@ fn command() -> impl Strategy<Value = Command> {
         ),
         "[ -~]{0,20}".prop_map(|token| Command::Refresh { token }),
         join().prop_map(Command::Join),
+        (room(), wishes()).prop_map(|(room, wishes)| Command::Filter(Filter { room, wishes })),
         room().prop_map(|room| Command::Leave { room }),
         (room(), payload(), text(64), text(128), us()).prop_map(|(room, data, msg, key, sent_us)| {
             Command::Publish(Publish {
@@ -200,6 +208,7 @@ fn reply() -> impl Strategy<Value = Reply> {
                 replayed,
                 members,
             })),
+        Just(Reply::Filtered),
         Just(Reply::Left),
         (position(), any::<bool>())
             .prop_map(|(position, duplicate)| Reply::Published(Published { position, duplicate })),
@@ -276,11 +285,14 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (room(), publication())
             .prop_map(|(room, publication)| ServerFrame::Push(Push::Event { room, publication })),
         change.prop_map(|change| ServerFrame::Push(Push::Members(change))),
-        (room(), position(), reason()).prop_map(|(room, position, reason)| ServerFrame::Push(Push::Gap {
-            room,
-            position,
-            reason,
-        })),
+        (room(), position(), reason(), 0..1u64 << 53).prop_map(|(room, position, reason, count)| {
+            ServerFrame::Push(Push::Gap {
+                room,
+                position,
+                reason,
+                count,
+            })
+        }),
         notice.prop_map(|notice| ServerFrame::Push(Push::Notice(notice))),
     ]
 }

@@ -22,7 +22,7 @@ use tidegate_wire::{
     Codec, Epoch, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
     frame::{
         Command, Connect, GapReason, History, HistoryPage, Join, Joined, Member, Members, MembersChange,
-        Ok as Reply, Publish, Published, Push,
+        Ok as Reply, Publish, Published, Push, Wishes,
     },
     ws,
 };
@@ -287,9 +287,13 @@ impl World {
     }
 
     pub fn with(limits: Limits, policy: Policy) -> Self {
+        Self::with_policies(limits, [policy])
+    }
+
+    pub fn with_policies(limits: Limits, policies: impl IntoIterator<Item = Policy>) -> Self {
         let setup = Setup {
             index: 0,
-            policies: Policies::new([policy]),
+            policies: Policies::new(policies),
             limits,
             wall: WallClock { origin_us: 0 },
             seed: 7,
@@ -614,6 +618,7 @@ pub fn plain_join(name: &str) -> Join {
         last: None,
         enter: false,
         members: false,
+        wishes: Wishes::default(),
     }
 }
 
@@ -625,6 +630,16 @@ pub fn publish_command(name: &str, text: &str, msg: &str) -> Command {
         key: Bytes::new(),
         sent_us: 0,
     })
+}
+
+pub fn keyed_command(name: &str, key: &str, text: &str) -> Command {
+    match publish_command(name, text, "") {
+        Command::Publish(publish) => Command::Publish(Publish {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            ..publish
+        }),
+        other => other,
+    }
 }
 
 pub fn grant(pattern: &str, rights: &[Right]) -> Grant {

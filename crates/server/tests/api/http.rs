@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tidegate_wire::{
     Codec, RoomName,
-    frame::{Command, Connect, Join},
+    frame::{Command, Connect, Join, Wishes},
 };
 
 use crate::world::{Client, World};
@@ -159,6 +159,7 @@ pub fn enter(world: &World, user: &str, room: &str) -> Client {
         last: None,
         enter: true,
         members: false,
+        wishes: Wishes::default(),
     }));
     client.reply(id);
     client

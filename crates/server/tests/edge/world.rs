@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tidegate_server::{Server, config::Config};
 use tidegate_wire::{
     Codec, Payload, RoomName,
-    frame::{Command, Connect, Join, Ok as Reply, Publish, Push, Request, ServerFrame},
+    frame::{Command, Connect, Join, Ok as Reply, Publish, Push, Request, ServerFrame, Wishes},
 };
 use tungstenite::{
     Error, Message, WebSocket,
@@ -199,6 +199,7 @@ impl<S: Read + Write> Client<S> {
             last: None,
             enter: false,
             members: false,
+            wishes: Wishes::default(),
         };
         let id = self.send(Command::Join(join));
         self.reply(id)

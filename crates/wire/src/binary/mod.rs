@@ -18,9 +18,9 @@ use crate::{
     code::{Reject, RejectCode},
     codec::{BadCommand, Malformed},
     frame::{
-        Command, Connect, Connected, GapReason, History, HistoryPage, Join, Joined, Member, Members,
+        Command, Connect, Connected, Filter, GapReason, History, HistoryPage, Join, Joined, Member, Members,
         MembersChange, Notice, Ok as Reply, Pong, Presence, Publish, Published, Push, Recovery, Request,
-        ServerFrame,
+        ServerFrame, Wishes,
     },
     json,
     position::{Epoch, Position},
@@ -69,6 +69,10 @@ fn command(ask: Option<Ask>) -> Result<Command, String> {
             token: string("token", &refresh.token, TOKEN_BYTES_MAX)?,
         },
         Ask::Join(join) => Command::Join(read_join(join)?),
+        Ask::Filter(filter) => Command::Filter(Filter {
+            room: room(&filter.room)?,
+            wishes: read_wishes(filter.keys, filter.max_rate)?,
+        }),
         Ask::Leave(leave) => Command::Leave {
             room: room(&leave.room)?,
         },
@@ -106,6 +110,21 @@ fn read_connect(connect: proto::Connect) -> Result<Connect, String> {
     })
 }
 
+fn read_wishes(keys: Option<proto::Keys>, max_rate: Option<f64>) -> Result<Wishes, String> {
+    let read = |key: Bytes| utf8("keys", &key).map(|text| own(text.as_bytes()));
+    let keys = keys.map(|keys| keys.keys.into_iter().map(read).collect());
+    let wishes = Wishes {
+        keys: keys.transpose()?,
+        max_rate,
+    };
+    wishes.check().map(|()| wishes)
+}
+
+fn write_keys(wishes: &Wishes) -> Option<proto::Keys> {
+    let keys = wishes.keys.clone()?;
+    Some(proto::Keys { keys })
+}
+
 fn read_join(join: proto::Join) -> Result<Join, String> {
     Ok(Join {
         room: room(&join.room)?,
@@ -113,6 +132,7 @@ fn read_join(join: proto::Join) -> Result<Join, String> {
         last: join.last,
         enter: join.enter,
         members: join.members,
+        wishes: read_wishes(join.keys, join.max_rate)?,
     })
 }
 
@@ -267,10 +287,12 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
             room,
             position,
             reason,
+            count,
         } => Body::Gap(proto::Gap {
             room: own(room.as_bytes()),
             position: Some(write_position(*position)),
             reason: write_reason(Some(*reason)),
+            count: *count,
         }),
         Push::Notice(notice) => Body::Notice(proto::Notice {
             kind: Some(match notice {
@@ -339,6 +361,7 @@ fn write_ok(reply: &Reply) -> Body {
                 members: joined.members.as_ref().map(write_members),
             })
         }
+        Reply::Filtered => Body::Filtered(proto::Filtered {}),
         Reply::Left => Body::Left(proto::Left {}),
         Reply::Published(published) => Body::Published(proto::Published {
             position: Some(write_position(published.position)),
@@ -405,6 +428,8 @@ fn write_reason(reason: Option<GapReason>) -> i32 {
         Some(GapReason::Trimmed) => proto::GapReason::Trimmed,
         Some(GapReason::TooFar) => proto::GapReason::TooFar,
         Some(GapReason::Continuity) => proto::GapReason::Continuity,
+        Some(GapReason::Conflated) => proto::GapReason::Conflated,
+        Some(GapReason::Dropped) => proto::GapReason::Dropped,
     };
     reason.into()
 }
@@ -419,6 +444,8 @@ pub fn encode_request(request: &Request, out: &mut Vec<u8>) {
         last: join.last,
         enter: join.enter,
         members: join.members,
+        keys: write_keys(&join.wishes),
+        max_rate: join.wishes.max_rate,
     };
     let command = match &request.command {
         Command::Connect(connect) => Ask::Connect(proto::Connect {
@@ -438,6 +465,11 @@ pub fn encode_request(request: &Request, out: &mut Vec<u8>) {
             token: own(token.as_bytes()),
         }),
         Command::Join(join) => Ask::Join(write_join(join)),
+        Command::Filter(filter) => Ask::Filter(proto::Filter {
+            room: own(filter.room.as_bytes()),
+            keys: write_keys(&filter.wishes),
+            max_rate: filter.wishes.max_rate,
+        }),
         Command::Leave { room } => Ask::Leave(proto::Leave {
             room: own(room.as_bytes()),
         }),
@@ -514,6 +546,7 @@ fn read_body(id: u32, body: Body) -> Result<Option<ServerFrame>, String> {
                 room: room(&gap.room)?,
                 position: here(gap.position)?,
                 reason: read_reason(gap.reason)?.ok_or("a gap without a reason")?,
+                count: gap.count,
             })));
         }
         Body::Notice(notice) => {
@@ -552,6 +585,7 @@ fn read_body(id: u32, body: Body) -> Result<Option<ServerFrame>, String> {
             expires_in_ms: refreshed.expires_in_ms,
         },
         Body::Joined(joined) => read_joined(joined)?,
+        Body::Filtered(proto::Filtered {}) => Reply::Filtered,
         Body::Left(proto::Left {}) => Reply::Left,
         Body::Published(published) => Reply::Published(Published {
             position: here(published.position)?,
@@ -648,6 +682,8 @@ fn read_reason(reason: i32) -> Result<Option<GapReason>, String> {
         Ok(proto::GapReason::Trimmed) => Ok(Some(GapReason::Trimmed)),
         Ok(proto::GapReason::TooFar) => Ok(Some(GapReason::TooFar)),
         Ok(proto::GapReason::Continuity) => Ok(Some(GapReason::Continuity)),
+        Ok(proto::GapReason::Conflated) => Ok(Some(GapReason::Conflated)),
+        Ok(proto::GapReason::Dropped) => Ok(Some(GapReason::Dropped)),
         Err(_) => Err(format!("unknown reason {reason}")),
     }
 }

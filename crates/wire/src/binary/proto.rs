@@ -8,7 +8,7 @@ use bytes::Bytes;
 pub(super) struct ClientFrame {
     #[prost(uint32, tag = "1")]
     pub(super) id: u32,
-    #[prost(oneof = "ClientFrameCommand", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "ClientFrameCommand", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub(super) command: Option<ClientFrameCommand>,
 }
 
@@ -18,7 +18,7 @@ pub(super) struct ServerFrame {
     pub(super) id: u32,
     #[prost(
         oneof = "ServerFrameBody",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub(super) body: Option<ServerFrameBody>,
 }
@@ -69,6 +69,26 @@ pub(super) struct Join {
     pub(super) enter: bool,
     #[prost(bool, tag = "5")]
     pub(super) members: bool,
+    #[prost(message, optional, tag = "6")]
+    pub(super) keys: Option<Keys>,
+    #[prost(double, optional, tag = "7")]
+    pub(super) max_rate: Option<f64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Keys {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(super) keys: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Filter {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) room: Bytes,
+    #[prost(message, optional, tag = "2")]
+    pub(super) keys: Option<Keys>,
+    #[prost(double, optional, tag = "3")]
+    pub(super) max_rate: Option<f64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -171,7 +191,12 @@ pub(super) enum GapReason {
     Trimmed = 2,
     TooFar = 3,
     Continuity = 4,
+    Conflated = 5,
+    Dropped = 6,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Filtered {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Left {}
@@ -292,6 +317,8 @@ pub(super) struct Gap {
     pub(super) position: Option<Position>,
     #[prost(enumeration = "GapReason", tag = "3")]
     pub(super) reason: i32,
+    #[prost(uint64, tag = "4")]
+    pub(super) count: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -333,6 +360,8 @@ pub(super) enum ClientFrameCommand {
     Presence(Presence),
     #[prost(message, tag = "9")]
     Ping(Ping),
+    #[prost(message, tag = "10")]
+    Filter(Filter),
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -363,6 +392,8 @@ pub(super) enum ServerFrameBody {
     Gap(Gap),
     #[prost(message, tag = "14")]
     Notice(Notice),
+    #[prost(message, tag = "15")]
+    Filtered(Filtered),
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]

@@ -13,7 +13,7 @@ use crate::{
     codec::Malformed,
     frame::{
         Command, Connected, GapReason, HistoryPage, Join, Joined, Member, Members, MembersChange, Notice,
-        Ok as Reply, Pong, Publish, Published, Push, Recovery, Request, ServerFrame,
+        Ok as Reply, Pong, Publish, Published, Push, Recovery, Request, ServerFrame, Wishes,
     },
     position::{Offset, Position},
     publication::{Payload, Publication, Stamps},
@@ -48,6 +48,11 @@ pub fn encode_request(request: &Request, out: &mut Vec<u8>) {
         Command::Join(join) => {
             out.extend_from_slice(b",\"join\":{");
             join_fields(join, out);
+        }
+        Command::Filter(filter) => {
+            out.extend_from_slice(b",\"filter\":{\"room\":");
+            string(&filter.room, out);
+            wishes_fields(&filter.wishes, out);
         }
         Command::Leave { room } => {
             out.extend_from_slice(b",\"leave\":{\"room\":");
@@ -94,6 +99,18 @@ fn join_fields(join: &Join, out: &mut Vec<u8>) {
         if is_set {
             out.extend_from_slice(name);
         }
+    }
+    wishes_fields(&join.wishes, out);
+}
+
+fn wishes_fields(wishes: &Wishes, out: &mut Vec<u8>) {
+    if let Some(keys) = &wishes.keys {
+        out.extend_from_slice(b",\"keys\":[");
+        separated(keys, out, |key, out| bytes_string(key, out));
+        out.push(b']');
+    }
+    if let Some(rate) = wishes.max_rate {
+        out.extend_from_slice(format!(",\"max_rate\":{rate}").as_bytes());
     }
 }
 
@@ -207,6 +224,7 @@ impl RawServer<'_> {
                     offset: gap.offset,
                 },
                 reason: gap_reason(&gap.reason)?,
+                count: gap.count,
             }
         } else if let Some(notice) = self.notice {
             let Some(notice) = notice.into_notice()? else {
@@ -223,6 +241,8 @@ impl RawServer<'_> {
 /// Every reply's fields together: which are there tells which reply it is.
 #[derive(Deserialize)]
 struct RawOk<'a> {
+    #[serde(default)]
+    filtered: bool,
     #[serde(borrow, default)]
     connection: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -335,6 +355,9 @@ impl RawOk<'_> {
                 t1_ms: self.t1,
                 t2_ms: self.t2,
             }));
+        }
+        if self.filtered {
+            return Ok(Reply::Filtered);
         }
         match self.expires_in_ms {
             Some(ms) => Ok(Reply::Refreshed {
@@ -466,6 +489,8 @@ struct RawGap<'a> {
     #[serde(borrow)]
     epoch: Text<'a>,
     offset: Offset,
+    #[serde(default)]
+    count: u64,
 }
 
 fn gap_reason(name: &str) -> Result<GapReason, String> {

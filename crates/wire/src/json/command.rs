@@ -11,7 +11,7 @@ use super::DEPTH_MAX;
 use crate::{
     code::{Reject, RejectCode},
     codec::{BadCommand, Malformed},
-    frame::{Command, Connect, History, Join, Presence, Publish, Request},
+    frame::{Command, Connect, Filter, History, Join, Presence, Publish, Request, Wishes},
     position::{Epoch, Offset, Position},
     publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX, Payload},
     room::RoomName,
@@ -64,6 +64,8 @@ struct RawRequest<'a> {
     #[serde(borrow, default)]
     join: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    filter: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     leave: Option<&'a RawValue>,
     #[serde(borrow, default)]
     publish: Option<&'a RawValue>,
@@ -82,6 +84,7 @@ impl RawRequest<'_> {
             ("connect", self.connect),
             ("refresh", self.refresh),
             ("join", self.join),
+            ("filter", self.filter),
             ("leave", self.leave),
             ("history", self.history),
             ("presence", self.presence),
@@ -90,7 +93,8 @@ impl RawRequest<'_> {
         let mut present = bodies.into_iter().filter_map(|(name, body)| Some((name, body?)));
         let Some((name, body)) = present.next() else {
             return Err(
-                "no command: one of connect, refresh, join, leave, publish, history, presence, ping".into(),
+                "no command: one of connect, refresh, join, filter, leave, publish, history, presence, ping"
+                    .into(),
             );
         };
         if let Some((other, _)) = present.next() {
@@ -101,6 +105,13 @@ impl RawRequest<'_> {
             "connect" => parse::<RawConnect>(name, body)?.into_command(),
             "refresh" => parse::<RawRefresh>(name, body)?.into_command(),
             "join" => Ok(Command::Join(parse::<RawJoin>(name, body)?.into_join()?)),
+            "filter" => {
+                let filter: RawFilter = parse(name, body)?;
+                Ok(Command::Filter(Filter {
+                    room: room(&filter.room)?,
+                    wishes: wishes(filter.keys, filter.max_rate)?,
+                }))
+            }
             "leave" => Ok(Command::Leave {
                 room: room(&parse::<RawLeave>(name, body)?.room)?,
             }),
@@ -186,6 +197,10 @@ struct RawResume<'a> {
     enter: bool,
     #[serde(default)]
     members: bool,
+    #[serde(borrow, default)]
+    keys: Option<Vec<Text<'a>>>,
+    #[serde(default)]
+    max_rate: Option<f64>,
 }
 
 impl RawConnect<'_> {
@@ -213,6 +228,8 @@ impl RawConnect<'_> {
                 last: raw.last,
                 enter: raw.enter,
                 members: raw.members,
+                keys: raw.keys,
+                max_rate: raw.max_rate,
             };
             Ok((raw.id, join.into_join()?))
         });
@@ -252,6 +269,29 @@ struct RawJoin<'a> {
     enter: bool,
     #[serde(default)]
     members: bool,
+    #[serde(borrow, default)]
+    keys: Option<Vec<Text<'a>>>,
+    #[serde(default)]
+    max_rate: Option<f64>,
+}
+
+fn wishes(keys: Option<Vec<Text<'_>>>, max_rate: Option<f64>) -> Result<Wishes, String> {
+    let own = |key: Text<'_>| Bytes::copy_from_slice(key.as_bytes());
+    let wishes = Wishes {
+        keys: keys.map(|keys| keys.into_iter().map(own).collect()),
+        max_rate,
+    };
+    wishes.check().map(|()| wishes)
+}
+
+#[derive(Deserialize)]
+struct RawFilter<'a> {
+    #[serde(borrow)]
+    room: Text<'a>,
+    #[serde(borrow, default)]
+    keys: Option<Vec<Text<'a>>>,
+    #[serde(default)]
+    max_rate: Option<f64>,
 }
 
 impl RawJoin<'_> {
@@ -262,6 +302,7 @@ impl RawJoin<'_> {
             last: self.last,
             enter: self.enter,
             members: self.members,
+            wishes: wishes(self.keys, self.max_rate)?,
         })
     }
 }

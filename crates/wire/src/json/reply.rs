@@ -94,12 +94,17 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
             room,
             position,
             reason,
+            count,
         } => {
             out.extend_from_slice(b"{\"gap\":{\"room\":");
             string(room, out);
             out.extend_from_slice(b",\"reason\":");
             string(reason.name(), out);
             position_fields(*position, out);
+            if *count > 0 {
+                out.extend_from_slice(b",\"count\":");
+                number(*count, out);
+            }
             out.extend_from_slice(b"}}");
         }
         Push::Notice(notice) => {
@@ -200,6 +205,7 @@ fn encode_ok(reply: &Reply, out: &mut Vec<u8>) {
                 out.push(b'}');
             }
         }
+        Reply::Filtered => out.extend_from_slice(b"\"filtered\":true"),
         Reply::Left => {}
         Reply::Published(published) => {
             out.extend_from_slice(b"\"epoch\":");
