@@ -20,6 +20,8 @@ interface Field {
   readonly under?: string;
   readonly inline?: true;
   readonly list?: true;
+  /** A list in a message of its own, so that an empty one is not an absent one. */
+  readonly wraps?: true;
   /** Absent is not the same as zero. */
   readonly optional?: true;
 }
@@ -28,7 +30,8 @@ interface Field {
 export type Shape = { readonly [number: number]: Field };
 
 const POSITION: Shape = { 1: { name: "epoch", kind: "epoch" }, 2: { name: "offset", kind: "uint" } };
-const GAP_REASON = ["", "epoch", "trimmed", "too_far", "continuity"];
+const GAP_REASON = ["", "epoch", "trimmed", "too_far", "continuity", "conflated", "dropped"];
+const KEYS: Shape = { 1: { name: "keys", kind: "string", list: true } };
 const RECOVERY = ["none", "replay", "gap"];
 
 const JOIN: Shape = {
@@ -37,6 +40,14 @@ const JOIN: Shape = {
   3: { name: "last", kind: "uint", optional: true },
   4: { name: "enter", kind: "bool" },
   5: { name: "members", kind: "bool" },
+  6: { name: "keys", kind: KEYS, wraps: true },
+  7: { name: "max_rate", kind: "double", optional: true },
+};
+
+const FILTER: Shape = {
+  1: { name: "room", kind: "string" },
+  2: { name: "keys", kind: KEYS, wraps: true },
+  3: { name: "max_rate", kind: "double", optional: true },
 };
 
 const RESUME: Shape = { 1: { name: "id", kind: "uint" }, 2: { name: "join", kind: JOIN, inline: true } };
@@ -77,6 +88,7 @@ const CLIENT_FRAME: Shape = {
     kind: { 1: { name: "room", kind: "string" }, 2: { name: "limit", kind: "uint", optional: true } },
   },
   9: { name: "ping", kind: { 1: { name: "t0_ms", kind: "double", as: "t0" } } },
+  10: { name: "filter", kind: FILTER },
 };
 
 const MEMBER: Shape = { 1: { name: "user", kind: "string" }, 2: { name: "info", kind: "json" } };
@@ -157,6 +169,7 @@ const GAP: Shape = {
   1: { name: "room", kind: "string" },
   2: { name: "position", kind: POSITION, inline: true },
   3: { name: "reason", kind: GAP_REASON },
+  4: { name: "count", kind: "uint" },
 };
 
 const NOTICE: Shape = {
@@ -180,6 +193,7 @@ const SERVER_FRAME: Shape = {
   12: { name: "members", kind: MEMBERS_CHANGE },
   13: { name: "gap", kind: GAP },
   14: { name: "notice", kind: NOTICE },
+  15: { name: "filtered", kind: {} },
 };
 
 /** The two that all others hang from: for the test against the .proto. */
@@ -213,7 +227,8 @@ function writeFields(writer: Writer, shape: Shape, value: Fields): void {
     const around = field.under === undefined ? value : ((value[field.under] ?? {}) as Fields);
     const part = field.inline ? value : around[field.as ?? field.name];
     if (part === undefined) continue;
-    for (const one of field.list ? (part as readonly unknown[]) : [part]) {
+    const whole = field.wraps ? { [field.name]: part } : part;
+    for (const one of field.list ? (whole as readonly unknown[]) : [whole]) {
       if (typeof kind === "string") writeScalar(writer, number, kind, one);
       else if (isNames(kind)) throw new TypeError(`${field.name} is only read`);
       else {

@@ -25,6 +25,7 @@ import {
   type RoomListener,
   Session,
   type State,
+  type Wishes,
 } from "./session.js";
 
 /** The longest that setTimeout can wait, milliseconds. */
@@ -75,6 +76,8 @@ export interface RoomEvents {
   joined: Joined;
   /** Publications were lost; fetch your state anew. */
   gap: { reason: GapReason; position: Position };
+  /** We were behind, and so many publications were left out: `conflated`, each replaced by a newer one of its key, or `dropped`. */
+  skipped: { reason: "conflated" | "dropped"; count: number };
   /** Who came and went. */
   members: MembersChange;
   /** The server does not let us in, or not any more. The room is over. */
@@ -100,7 +103,10 @@ export class Room extends Emitter<RoomEvents> {
         this.emit("joined", joined);
       },
       onEvent: (publication) => this.emit("event", publication),
-      onGap: (reason, position) => this.emit("gap", { reason, position }),
+      onGap: (reason, position, count) => {
+        if (reason === "conflated" || reason === "dropped") this.emit("skipped", { reason, count });
+        else this.emit("gap", { reason, position });
+      },
       onMembers: (change) => {
         this.#apply(change);
         this.emit("members", change);
@@ -138,6 +144,11 @@ export class Room extends Emitter<RoomEvents> {
   /** The position to keep for another time, as `since`. */
   get position(): Position | undefined {
     return this.session.position(this.name);
+  }
+
+  /** Changes what comes: only these keys, no faster than this; nothing given lifts both. */
+  filter(wishes: Wishes = {}): Promise<void> {
+    return this.session.filter(this.name, wishes);
   }
 
   /** Leaves. */

@@ -9,7 +9,16 @@ import { decodeFrames, encodeBody, encodeFrame } from "./binary.js";
 /** What travels in one WebSocket message, and an encoded body before it has its id. */
 export type Message = string | Uint8Array<ArrayBuffer>;
 
-export type CommandName = "connect" | "refresh" | "join" | "leave" | "publish" | "history" | "presence" | "ping";
+export type CommandName =
+  | "connect"
+  | "refresh"
+  | "join"
+  | "filter"
+  | "leave"
+  | "publish"
+  | "history"
+  | "presence"
+  | "ping";
 
 export interface Codec {
   readonly subprotocol: string;

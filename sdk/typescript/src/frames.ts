@@ -41,7 +41,7 @@ export interface Members {
 }
 
 /** Why publications could not be replayed. */
-export type GapReason = "epoch" | "trimmed" | "too_far" | "continuity" | (string & {});
+export type GapReason = "epoch" | "trimmed" | "too_far" | "continuity" | "conflated" | "dropped" | (string & {});
 
 export interface Connected {
   readonly connection: string;
@@ -90,7 +90,13 @@ export type Frame =
   | { readonly kind: "reject"; readonly id: number; readonly reject: RejectFrame }
   | { readonly kind: "event"; readonly room: string; readonly publication: Publication }
   | { readonly kind: "members"; readonly room: string; readonly change: MembersChange }
-  | { readonly kind: "gap"; readonly room: string; readonly position: Position; readonly reason: GapReason }
+  | {
+      readonly kind: "gap";
+      readonly room: string;
+      readonly position: Position;
+      readonly reason: GapReason;
+      readonly count: number;
+    }
   | { readonly kind: "notice"; readonly notice: string; readonly inMs: number; readonly room: string };
 
 /** A JSON object whose fields are not known yet. */
@@ -180,7 +186,8 @@ export function readFrame(frame: Fields): Frame | undefined {
   }
   if ("gap" in frame) {
     const gap = fields(frame.gap, "gap");
-    return { kind: "gap", room: string(gap.room), position: readPosition(gap), reason: string(gap.reason) };
+    const count = gap.count === undefined ? 0 : number(gap.count);
+    return { kind: "gap", room: string(gap.room), position: readPosition(gap), reason: string(gap.reason), count };
   }
   if ("notice" in frame) {
     const notice = fields(frame.notice, "notice");

@@ -21,4 +21,5 @@ export {
   type PublishOptions,
   RejectError,
   type State,
+  type Wishes,
 } from "./session.js";

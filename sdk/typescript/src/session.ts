@@ -60,6 +60,16 @@ export interface JoinOptions {
   enter?: boolean;
   /** Hear who comes and goes. */
   members?: boolean;
+  /** Receive less: see {@link Wishes}. */
+  wishes?: Wishes;
+}
+
+/** What a subscriber wants less than everything. */
+export interface Wishes {
+  /** Only publications with one of these keys; absent for all. */
+  keys?: readonly string[];
+  /** At most so many batches a second, in the lanes `latest` and `lossy`. */
+  maxRate?: number;
 }
 
 /** How to publish. */
@@ -110,7 +120,7 @@ export interface RoomListener {
   onJoined(joined: Joined): void;
   onEvent(publication: Publication): void;
   onMembers(change: MembersChange): void;
-  onGap(reason: string, position: Position): void;
+  onGap(reason: string, position: Position, count: number): void;
   onRemoved(error: RejectError): void;
 }
 
@@ -159,6 +169,7 @@ interface RoomState {
   readonly name: string;
   readonly options: JoinOptions;
   readonly listener: RoomListener;
+  wishes: Wishes;
   epoch: string | undefined;
   /** The last offset seen; undefined before the first join or while a fresh replay has not begun. */
   seen: number | undefined;
@@ -233,6 +244,7 @@ export class Session {
       name,
       options,
       listener,
+      wishes: options.wishes ?? {},
       epoch: options.since?.epoch,
       seen: options.since?.offset,
       isJoined: false,
@@ -250,6 +262,15 @@ export class Session {
     this.#joins.delete(room.joinId);
     if (this.#state === "connected") this.#sendLeave(name);
     else if (room.joinId !== 0) this.#left.add(name);
+  }
+
+  /** Changes what a joined room sends; every later join asks for the same. */
+  async filter(name: string, wishes: Wishes): Promise<void> {
+    const room = this.#rooms.get(name);
+    if (!room) throw new RejectError(0, "closed", `${name} is not joined`);
+    room.wishes = wishes;
+    // Otherwise its next join says so.
+    if (room.isJoined) await this.#call("filter", { room: name, ...wishFields(wishes) });
   }
 
   /** The position to keep for another time. */
@@ -441,7 +462,7 @@ export class Session {
       case "members":
         return this.#rooms.get(frame.room)?.listener.onMembers(frame.change);
       case "gap":
-        return this.#onGap(frame.room, frame.position, frame.reason);
+        return this.#onGap(frame);
       case "notice":
         return this.#onNotice(frame.notice, frame.room);
     }
@@ -546,7 +567,7 @@ export class Session {
     if (joined.replayed === 0) room.seen = joined.position.offset;
     else if (isFresh) room.seen = undefined;
     room.listener.onJoined(joined);
-    if (joined.recovery === "gap") room.listener.onGap(joined.reason ?? "", joined.position);
+    if (joined.recovery === "gap") room.listener.onGap(joined.reason ?? "", joined.position, 0);
   }
 
   #onEvent(name: string, publication: Publication): void {
@@ -557,12 +578,12 @@ export class Session {
     room.listener.onEvent(publication);
   }
 
-  #onGap(name: string, position: Position, reason: string): void {
+  #onGap({ room: name, position, reason, count }: Extract<Frame, { kind: "gap" }>): void {
     const room = this.#rooms.get(name);
     if (!room) return;
     room.epoch = position.epoch;
     room.seen = position.offset;
-    room.listener.onGap(reason, position);
+    room.listener.onGap(reason, position, count);
   }
 
   #onNotice(notice: string, name: string): void {
@@ -648,6 +669,7 @@ export class Session {
       ...(last === undefined ? {} : { last }),
       ...(enter ? { enter } : {}),
       ...(members ? { members } : {}),
+      ...wishFields(room.wishes),
     };
   }
 
@@ -678,6 +700,10 @@ export class Session {
     }
     this.host.wakeAt(at);
   }
+}
+
+function wishFields({ keys, maxRate }: Wishes): Fields {
+  return { ...(keys ? { keys } : {}), ...(maxRate === undefined ? {} : { max_rate: maxRate }) };
 }
 
 function isDue(time: number | undefined, now: number): boolean {

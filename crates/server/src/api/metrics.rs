@@ -99,6 +99,16 @@ pub const METRICS: &[Metric] = &[
         "Publications replayed on a join",
     ),
     counter("tidegate_gaps", &[], "Gaps told to subscribers"),
+    counter(
+        "tidegate_conflated_publications",
+        &[],
+        "Deliveries left out because a newer publication of the key was there: lane `latest`",
+    ),
+    counter(
+        "tidegate_dropped_publications",
+        &[],
+        "Deliveries left out because they were too old, or too many for a reader that was behind: lane `lossy`",
+    ),
     counter("tidegate_rejects", &["code"], "Commands rejected"),
     counter(
         "tidegate_closes",
@@ -341,6 +351,8 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_deliveries" => core(|c| c.deliveries_total),
         "tidegate_replayed_publications" => core(|c| c.replayed_total),
         "tidegate_gaps" => core(|c| c.gaps_total),
+        "tidegate_conflated_publications" => core(|c| c.conflated_total),
+        "tidegate_dropped_publications" => core(|c| c.dropped_total),
         "tidegate_rejects" => {
             let sum = |n: usize| {
                 sources

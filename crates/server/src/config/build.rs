@@ -8,7 +8,7 @@ use std::{
 };
 
 use tidegate_core::{
-    Limits, Policy,
+    Lane, Limits, Policy,
     policy::{Durability, PresencePolicy, Retention},
 };
 use tidegate_engine::{EngineConfig, LogConfig};
@@ -255,6 +255,14 @@ fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
     );
     Policy {
         namespace: name.to_owned(),
+        lane: match table.text("lane") {
+            Some("latest") => Lane::Latest,
+            Some("lossy") => Lane::Lossy,
+            _ => Lane::Reliable,
+        },
+        deadline: table.duration("deadline"),
+        keys_max: table.count("keys_max"),
+        batch: table.duration("batch"),
         durability: match table.text("durability") {
             Some("sync") => Durability::Sync,
             _ => Durability::Append,

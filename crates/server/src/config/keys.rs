@@ -557,6 +557,30 @@ pub(super) static NAMESPACE: Section = Section {
         )
         .required(),
         key(
+            "lane",
+            Kind::Choice(&["reliable", "latest", "lossy"]),
+            "\"reliable\"",
+            "What a subscriber that falls behind is promised. `reliable`: every publication, or a close and a resume by position. `latest`: the newest of each `key`. `lossy`: what is younger than `deadline`.",
+        ),
+        key(
+            "deadline",
+            duration("1ms", "1h"),
+            "\"500ms\"",
+            "`lossy`: how long a publication is worth delivering to a subscriber that is behind.",
+        ),
+        key(
+            "keys_max",
+            count(1, 1_000_000),
+            "10000",
+            "`latest`: keys of one room whose newest publication is kept in memory, however old, for subscribers that are behind; beyond it the oldest goes.",
+        ),
+        key(
+            "batch",
+            duration("0s", "1s"),
+            "\"0s\"",
+            "Least time between two fan-outs of one room: publications that come in between leave together, in one write per subscriber. `0s`: each at once.",
+        ),
+        key(
             "durability",
             Kind::Choice(&["append", "sync"]),
             "\"append\"",
