@@ -53,7 +53,10 @@ tests/browser/node_modules/.installed: tests/browser/package-lock.json
 	touch $@
 
 .PHONY: web
-web: web/demo/node_modules/.installed ## Build the SDK and the pages.
+web: web/demo/dist/index.html ## Build the SDK and the pages.
+
+# Only when something changed: the server embeds the pages, and would be built anew.
+web/demo/dist/index.html: web/demo/node_modules/.installed web/demo/index.html web/demo/vite.config.ts $(shell find web/demo/src -type f)
 	cd web/demo && npm run build
 
 # --- tests -------------------------------------------------------------------------
