@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { CODECS, type Message } from "../src/codec.js";
 import { CLOSES } from "../src/codes.js";
 import { type Connected, type Fields, type Joined, type Publication, toBase64 } from "../src/frames.js";
-import { LIMITS, RejectError, type RoomListener, Session, type State } from "../src/session.js";
+import { LIMITS, RejectError, type RoomListener, Session, type State, type Wishes } from "../src/session.js";
 import { readCommand, writeFrame } from "./wire.js";
 
 const dir = new URL("../../../conformance/", import.meta.url);
@@ -16,6 +16,7 @@ const files = readdirSync(dir).filter((name) => name.endsWith(".jsonl"));
 /** Lines that the session never sends, whatever the application asks for: all there are, by name of the transcript. */
 const NEVER_SENT: Record<string, Record<string, string>> = {
   "bounds.jsonl": { "b 2 join": "joins wait for the connection", "b 3 join": "joins wait for the connection" },
+  "filter.jsonl": { "a 10 filter": "a room that is not joined is not filtered" },
   "malformed.jsonl": { raw: "frames that no client of ours writes" },
   "malformed-binary.jsonl": { raw: "frames that no client of ours writes" },
   "rejects.jsonl": {
@@ -105,6 +106,8 @@ class Player {
         return session.tokenFetched(this.ticket, String(body.token));
       case "join":
         return this.join(room, body);
+      case "filter":
+        return this.settle(id, session.filter(room, wishes(body)));
       case "leave":
         return session.leave(room);
       case "publish": {
@@ -130,7 +133,8 @@ class Player {
       onJoined: hear("joined"),
       onEvent: hear("event"),
       onMembers: hear("members"),
-      onGap: (reason, position) => this.heard.push([`${name} gap`, { reason, ...position }]),
+      onGap: (reason, position, count) =>
+        this.heard.push([`${name} gap`, { reason, ...position, ...(count > 0 ? { count } : {}) }]),
       onRemoved: hear("removed"),
     };
     const { last, since, enter, members } = options as Parameters<Session["join"]>[1];
@@ -141,6 +145,7 @@ class Player {
         ...(since === undefined ? {} : { since }),
         ...(enter ? { enter } : {}),
         ...(members ? { members } : {}),
+        wishes: wishes(options),
       },
       listener,
     );
@@ -222,6 +227,9 @@ class Player {
         if (ok.replayed === 0) expect(this.session.position(room)).toEqual(position);
         return;
       }
+      case "filter":
+        expect(this.settled.get(id)).toEqual(["ok", undefined]);
+        break;
       case "publish":
         expect(this.settled.get(id)).toEqual(["ok", { position, duplicate: ok.duplicate }]);
         break;
@@ -297,8 +305,8 @@ class Player {
       matches(about as Publication, said);
       expect(this.session.position(room)).toEqual({ epoch: EPOCH, offset: said.offset });
     } else if (kind === "gap") {
-      const { reason, epoch, offset } = said;
-      expect(about).toEqual({ reason, epoch, offset });
+      const { reason, epoch, offset, count } = said;
+      expect(about).toEqual({ reason, epoch, offset, ...(count === undefined ? {} : { count }) });
       expect(this.session.position(room)).toEqual({ epoch, offset });
     } else expect(about).toMatchObject({ count: said.count, joined: said.joined ?? [], left: said.left ?? [] });
   }
@@ -321,6 +329,13 @@ class Player {
     if (needsNew) expect(this.ticket).toBeGreaterThan(ticket);
     else expect(this.heard.at(-1)).toEqual(["opening", ""]);
   }
+}
+
+function wishes({ keys, max_rate }: Fields): Wishes {
+  return {
+    ...(keys === undefined ? {} : { keys: keys as string[] }),
+    ...(max_rate === undefined ? {} : { maxRate: Number(max_rate) }),
+  };
 }
 
 /** An answer with all that the server always says, where a transcript leaves it out. */

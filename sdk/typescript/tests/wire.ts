@@ -11,6 +11,7 @@ const ANSWERS: Record<string, string> = {
   connect: "connected",
   refresh: "refreshed",
   join: "joined",
+  filter: "filtered",
   leave: "left",
   publish: "published",
   history: "history",
@@ -51,7 +52,8 @@ function read(reader: Reader, shape: Shape): Record<string, unknown> {
     if (!field) throw new Error(`a client sends field ${number}`);
     const part = typeof field.kind === "object" ? read(new Reader(reader.bytes()), field.kind as Shape) : scalar(reader, field.kind);
     const name = field.as ?? field.name;
-    if (field.inline) Object.assign(value, part);
+    if (field.wraps) value[name] = (part as Fields)[field.name] ?? [];
+    else if (field.inline) Object.assign(value, part);
     else if (field.list) value[name] = [...((value[name] ?? []) as unknown[]), part];
     else if (field.under) value[field.under] = { ...((value[field.under] ?? {}) as Fields), [name]: part };
     else value[name] = part;
