@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tidegate_core::{
-    ConnId, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
+    ConnId, Lane, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
     grant::{Claims, Grant, Rights},
     request::{Attachment, Event, Request},
 };
@@ -22,9 +22,10 @@ enum Step {
     Open { binary: bool, deflate: bool },
     Text { conn: u8, bytes: Vec<u8> },
     Connect { conn: u8 },
-    Join { conn: u8, room: u8, since: Option<u8>, last: Option<u8>, enter: bool, members: bool },
+    Join { conn: u8, room: u8, since: Option<u8>, last: Option<u8>, enter: bool, members: bool, wishes: Wishes },
+    Filter { conn: u8, room: u8, wishes: Wishes },
     Leave { conn: u8, room: u8 },
-    Publish { conn: u8, room: u8, len: u8 },
+    Publish { conn: u8, room: u8, len: u8, key: u8 },
     History { conn: u8, room: u8, limit: u8, reverse: bool },
     Closed { conn: u8 },
     Written { conn: u8, len: u16 },
@@ -36,6 +37,22 @@ enum Step {
     ShutDown,
 }
 
+#[derive(Arbitrary, Debug)]
+struct Wishes {
+    keys: Option<Vec<bool>>,
+    is_slow: bool,
+}
+
+impl Wishes {
+    fn json(&self) -> String {
+        let keys = self.keys.as_ref().map_or(String::new(), |keys| {
+            let keys: Vec<String> = keys.iter().take(4).map(|key| format!("\"{}\"", u8::from(*key))).collect();
+            format!(r#","keys":[{}]"#, keys.join(","))
+        });
+        format!("{keys}{}", if self.is_slow { r#","max_rate":2"# } else { "" })
+    }
+}
+
 struct World {
     shard: Shard,
     now: Moment,
@@ -44,7 +61,7 @@ struct World {
     offsets: [u64; 3],
 }
 
-const ROOMS: [&str; 3] = ["chat:a", "chat:b", "chat:c"];
+const ROOMS: [&str; 3] = ["chat:a", "px:b", "pos:c"];
 
 fn name(room: u8) -> RoomName {
     RoomName::parse(ROOMS[room as usize % 3]).unwrap()
@@ -66,7 +83,7 @@ impl World {
         Position { epoch: Epoch(1), offset: self.offsets[place] }
     }
 
-    fn publication(&mut self, room: &RoomName, data: Payload) -> Publication {
+    fn publication(&mut self, room: &RoomName, data: Payload, key: Bytes) -> Publication {
         let place = ROOMS.iter().position(|r| *r == room.as_str()).unwrap_or(0);
         self.offsets[place] += 1;
         Publication {
@@ -74,7 +91,7 @@ impl World {
             data,
             from: "u".into(),
             msg: Bytes::new(),
-            key: Bytes::new(),
+            key,
             stamps: Stamps::default(),
         }
     }
@@ -94,7 +111,7 @@ impl World {
                 if refuse {
                     Event::Published { ticket, result: Err(reject) }
                 } else {
-                    let publication = self.publication(&publish.room, publish.data);
+                    let publication = self.publication(&publish.room, publish.data, publish.key);
                     let room = publish.room;
                     self.shard.handle_event(Event::Publication { room: room.clone(), publication }, now);
                     let result = Ok(Published { position: self.head(&room), duplicate: false });
@@ -143,25 +160,33 @@ impl World {
                 }
             }
             Step::Connect { conn } => self.say(conn, r#"{"id":1,"connect":{"token":"x"}}"#),
-            Step::Join { conn, room, since, last, enter, members } => {
+            Step::Join { conn, room, since, last, enter, members, wishes } => {
                 let since = since.map_or(String::new(), |offset| {
                     format!(r#","since":{{"epoch":"0000000000000001","offset":{offset}}}"#)
                 });
                 let last = last.map_or(String::new(), |last| format!(r#","last":{last}"#));
-                let room = name(room);
+                let (room, wishes) = (name(room), wishes.json());
                 self.say(
                     conn,
                     &format!(
-                        r#"{{"id":2,"join":{{"room":"{room}"{since}{last},"enter":{enter},"members":{members}}}}}"#
+                        r#"{{"id":2,"join":{{"room":"{room}"{since}{last},"enter":{enter},"members":{members}{wishes}}}}}"#
                     ),
                 );
+            }
+            Step::Filter { conn, room, wishes } => {
+                let (room, wishes) = (name(room), wishes.json());
+                self.say(conn, &format!(r#"{{"id":6,"filter":{{"room":"{room}"{wishes}}}}}"#));
             }
             Step::Leave { conn, room } => {
                 self.say(conn, &format!(r#"{{"id":3,"leave":{{"room":"{}"}}}}"#, name(room)));
             }
-            Step::Publish { conn, room, len } => {
+            Step::Publish { conn, room, len, key } => {
                 let data = "x".repeat(len as usize * 8);
-                self.say(conn, &format!(r#"{{"id":4,"publish":{{"room":"{}","data":"{data}"}}}}"#, name(room)));
+                let (room, key) = (name(room), key % 4);
+                self.say(
+                    conn,
+                    &format!(r#"{{"id":4,"publish":{{"room":"{room}","data":"{data}","key":"{key}"}}}}"#),
+                );
             }
             Step::History { conn, room, limit, reverse } => {
                 let room = name(room);
@@ -227,11 +252,23 @@ impl World {
 }
 
 fuzz_target!(|steps: Vec<Step>| {
-    let policy = Policy { window_count: 4, replay_max: 20, ..Policy::with_defaults("chat") };
+    let policy = |namespace, lane| Policy {
+        window_count: 4,
+        replay_max: 20,
+        keys_max: 2,
+        deadline: Duration::from_millis(300),
+        batch: if lane == Lane::Lossy { Duration::from_millis(20) } else { Duration::ZERO },
+        lane,
+        ..Policy::with_defaults(namespace)
+    };
     let limits = Limits { outbox_bytes_max: 4096, sessions_max: 8, ..Limits::default() };
     let setup = Setup {
         index: 0,
-        policies: Policies::new([policy]),
+        policies: Policies::new([
+            policy("chat", Lane::Reliable),
+            policy("px", Lane::Latest),
+            policy("pos", Lane::Lossy),
+        ]),
         limits,
         wall: WallClock { origin_us: 1 },
         seed: 1,

@@ -68,7 +68,7 @@ fn visit(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>)
         return catch_up(room_id, room, index, out);
     }
     let session = &mut out.sessions[subscriber.session as usize];
-    if lane != Lane::Reliable && session.outbox.is_stuck(lane) {
+    if is_behind(session, lane, out.limits) {
         subscriber.is_behind = true;
         return session.fall_behind(room_id, lane);
     }
@@ -95,7 +95,7 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
     let lane = room.policy.lane;
     let subscriber = &mut room.subscribers[index];
     let session = &mut out.sessions[subscriber.session as usize];
-    if lane != Lane::Reliable && session.outbox.is_stuck(lane) {
+    if is_behind(session, lane, out.limits) {
         subscriber.is_behind = true;
         return session.fall_behind(room_id, lane);
     }
@@ -143,6 +143,12 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
             return;
         }
     }
+}
+
+/// Whether the last frames of a lane still wait, or so much else that the rest of the bound is for what must come.
+fn is_behind(session: &Session, lane: Lane, limits: &Limits) -> bool {
+    lane > Lane::Reliable
+        && (session.outbox.is_stuck(lane) || session.outbox.bytes() > limits.outbox_bytes_max / 4)
 }
 
 /// What a `lossy` subscriber that is behind is given at least, bytes.

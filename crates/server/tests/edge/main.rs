@@ -4,6 +4,7 @@ mod deflate;
 mod endings;
 mod handshakes;
 mod hostile;
+mod lanes;
 mod rooms;
 mod tls;
 mod tokens;
