@@ -147,10 +147,11 @@ impl Signals {
 
     async fn next(&mut self) -> Wish {
         tokio::select! {
+            // A reload that was asked for before the end is not lost in it.
             biased;
+            _ = self.hang_up.recv() => Wish::Reload,
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.terminate.recv() => Wish::Stop,
-            _ = self.hang_up.recv() => Wish::Reload,
         }
     }
 }
