@@ -81,6 +81,23 @@ pub struct Setup {
     pub seed: u64,
 }
 
+/// What is held and what waits in a shard now, each under a bound of [`Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Sessions, those that close included.
+    pub sessions: usize,
+    /// Requests for the engine.
+    pub requests: usize,
+    /// Requests whose answer has not come.
+    pub tickets: usize,
+    /// Pieces in all outboxes.
+    pub frames: usize,
+    /// Bytes of all feeds.
+    pub feeds_bytes: usize,
+    /// Bytes of them that are still to be fanned out.
+    pub pending_bytes: usize,
+}
+
 /// A request that waits for the engine's answer.
 #[derive(Debug)]
 pub(crate) enum Pending {
@@ -425,6 +442,18 @@ impl Shard {
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What waits now.
+    pub fn waiting(&self) -> Waiting {
+        Waiting {
+            sessions: self.sessions.len(),
+            requests: self.requests.len(),
+            tickets: self.pending.len(),
+            frames: self.pile.len(),
+            feeds_bytes: self.feeds_bytes,
+            pending_bytes: self.pending_bytes,
+        }
     }
 
     /// Rooms joined here, whose name begins with `prefix` and comes after `after`, by name,
