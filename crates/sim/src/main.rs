@@ -1,0 +1,149 @@
+//! The simulation's command line: `check` many seeds, `replay` one.
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use clap::{Args, Parser, Subcommand};
+use tidegate_sim::{
+    mutation::Mutation,
+    plan::{Plan, Size},
+    shrink::{shrink, try_run},
+    world::{Outcome, Stats},
+};
+
+/// Lines of a trace shown at its end.
+const LINES_SHOWN: usize = 60;
+
+/// The seed under way, for a panic's last words: release builds abort.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Parser)]
+#[command(about = "Simulates shards, engine, network and clients from a seed")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run many seeds; stop at the first that breaks a promise, and make it small.
+    Check {
+        /// How many.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Run one seed.
+    Replay {
+        /// Which.
+        #[arg(long)]
+        seed: u64,
+        /// Print all that happens.
+        #[arg(long)]
+        trace: bool,
+        #[command(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(Args, Clone, Copy)]
+struct Run {
+    /// Clients; the seed chooses some dozens by default.
+    #[arg(long)]
+    clients: Option<usize>,
+    /// Actions after everyone came; the seed chooses by default.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// A bug to plant.
+    #[arg(long)]
+    mutation: Option<Mutation>,
+}
+
+impl Run {
+    fn plan(&self, seed: u64) -> Plan {
+        let Self { clients, steps, .. } = *self;
+        Plan::of(seed, Size { clients, steps })
+    }
+}
+
+fn main() -> ExitCode {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        eprintln!("seed {} panicked", SEED.load(Ordering::Relaxed));
+        usual(info);
+    }));
+    match Cli::parse().command {
+        Command::Check { seeds, from, run } => check(from, seeds, run),
+        Command::Replay { seed, trace, run } => replay(seed, trace, run),
+    }
+}
+
+fn check(from: u64, seeds: u64, run: Run) -> ExitCode {
+    let begun = Instant::now();
+    let mut stats = Stats::default();
+    for seed in from..from.saturating_add(seeds) {
+        SEED.store(seed, Ordering::Relaxed);
+        let plan = run.plan(seed);
+        let outcome = try_run(&plan, run.mutation, false);
+        stats.add(&outcome.stats);
+        if let Some(violation) = outcome.violation {
+            println!("seed {seed} breaks `{}`: {}", violation.check, violation.detail);
+            println!("making it smaller ...");
+            let small = shrink(&plan, run.mutation, violation.check);
+            show(&small, &try_run(&small, run.mutation, true), LINES_SHOWN);
+            return ExitCode::FAILURE;
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{seeds} seeds from {from} in {seconds:.1} s: {:.1} a second",
+        seeds as f64 / seconds
+    );
+    println!("{stats:?}");
+    ExitCode::SUCCESS
+}
+
+fn replay(seed: u64, trace: bool, run: Run) -> ExitCode {
+    SEED.store(seed, Ordering::Relaxed);
+    let plan = run.plan(seed);
+    let outcome = try_run(&plan, run.mutation, true);
+    show(&plan, &outcome, if trace { usize::MAX } else { LINES_SHOWN });
+    match outcome.violation {
+        Some(_) => ExitCode::FAILURE,
+        None => ExitCode::SUCCESS,
+    }
+}
+
+fn show(plan: &Plan, outcome: &Outcome, lines_shown: usize) {
+    let Plan {
+        seed,
+        clients,
+        shards,
+        limits,
+        ..
+    } = plan;
+    println!(
+        "seed {seed}: {clients} clients, {shards} shards, {} actions",
+        plan.actions.len()
+    );
+    println!("{limits:?}\n");
+    for line in &outcome.lines[outcome.lines.len().saturating_sub(lines_shown)..] {
+        println!("{line}");
+    }
+    println!("\n{} actions:", plan.actions.len());
+    for (at, action) in plan.actions.iter().take(LINES_SHOWN) {
+        println!("{:>12.6}  {action:?}", at.0 as f64 / 1e9);
+    }
+    match &outcome.violation {
+        Some(violation) => println!("\nbroken: {}: {}", violation.check, violation.detail),
+        None => println!("\nall promises kept; {:?}", outcome.stats),
+    }
+    println!("hash {:016x}", outcome.hash);
+}
