@@ -517,6 +517,39 @@ fn a_broken_attachment_is_mended_from_the_window_or_told_as_a_gap() {
 }
 
 #[test]
+fn members_who_went_while_the_attachment_was_broken_are_told() {
+    let mut world = World::new();
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    let entering = Join {
+        enter: true,
+        members: true,
+        ..plain_join("chat:lobby")
+    };
+    world.join_with(ann, entering.clone());
+    world.join_with(bob, entering);
+    world.engine.room(&room("chat:lobby")).attached = false;
+    world.cut(bob);
+    world.pushes(ann);
+    let now = world.now;
+    world.shard.handle_event(
+        Event::Broken {
+            room: room("chat:lobby"),
+        },
+        now,
+    );
+    world.turn();
+    let pushes = world.pushes(ann);
+    let [Push::Members(change)] = &pushes[..] else {
+        panic!("expected members, got {pushes:?}");
+    };
+    let sample = change.sample.as_ref().unwrap();
+    assert_eq!(
+        (change.count, sample.len(), &sample[0].user[..]),
+        (1, 1, &b"ann"[..])
+    );
+}
+
+#[test]
 fn an_engine_that_does_not_answer_is_told_as_a_timeout() {
     let mut world = World::new();
     let ann = world.connect("ann");
