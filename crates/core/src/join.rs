@@ -27,7 +27,7 @@ use crate::{
     outbox::{FRAME_OVERHEAD, Lane},
     request::{HistoryQuery, Request},
     room::{Room, RoomId, Subscriber},
-    session::{Membership, Stage},
+    session::{Joining, Membership, Stage},
     shard::{ConnId, Pending, Shard},
 };
 
@@ -203,13 +203,16 @@ impl Shard {
             Ok(room) => room,
             Err(reject) => return self.reject(conn, id, reject, now),
         };
-        self.sessions[conn.index as usize].joining.push(room);
+        self.sessions[conn.index as usize].joining.push(Joining {
+            room,
+            was_left: false,
+        });
         let pending = PendingJoin::new(conn, id, join);
         self.continue_join(room, pending, now);
     }
 
     fn admit_join(&mut self, conn: ConnId, join: &Join) -> Result<RoomId, Reject> {
-        let session = &self.sessions[conn.index as usize];
+        let session = &mut self.sessions[conn.index as usize];
         let Some(policy) = self.setup.policies.of(&join.room).cloned() else {
             return Err(unknown_namespace(&join.room));
         };
@@ -234,7 +237,7 @@ impl Shard {
             return Err(self.overloaded("requests wait for the engine"));
         }
         if let Some(room) = self.rooms_by_name.get(&join.room).copied() {
-            if session.membership(room).is_some() || session.joining.contains(&room) {
+            if session.membership(room).is_some() || session.joining(room).is_some() {
                 let detail = format!("{:?} is joined, or a join is under way", join.room.as_str());
                 return Err(Reject::new(RejectCode::AlreadyJoined, detail));
             }
@@ -246,6 +249,12 @@ impl Shard {
     /// Takes a join as far as it can go now.
     pub(crate) fn continue_join(&mut self, room_id: RoomId, mut join: PendingJoin, now: Moment) {
         if !self.is_ready(join.conn) {
+            return self.linger_if_idle(room_id, now);
+        }
+        let joining = self.sessions[join.conn.index as usize].joining(room_id);
+        if joining.is_some_and(|joining| joining.was_left) {
+            let reject = Reject::new(RejectCode::NotJoined, "left before the join was done");
+            self.refuse_join(room_id, &join, reject, now);
             return self.linger_if_idle(room_id, now);
         }
         let room = &mut self.rooms[room_id.0 as usize];

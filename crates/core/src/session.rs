@@ -41,6 +41,15 @@ pub struct Membership {
     pub has_entered: bool,
 }
 
+/// A join that is not done yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Joining {
+    /// Of which room.
+    pub room: RoomId,
+    /// It was left meanwhile: the join will be refused.
+    pub was_left: bool,
+}
+
 /// What waits for a verifier.
 #[derive(Debug, Default)]
 pub struct Verifying {
@@ -60,8 +69,8 @@ pub struct Session {
     pub stage: Stage,
     /// Commands waiting for the engine.
     pub in_flight: u32,
-    /// Rooms whose join is not done yet.
-    pub joining: Vec<RoomId>,
+    /// Joins that are not done yet.
+    pub joining: Vec<Joining>,
     /// What waits to be written.
     pub outbox: Outbox,
     /// The token's subject, or a made-up name.
@@ -107,9 +116,14 @@ impl Session {
         allows(grants, room, right)
     }
 
+    /// The join of `room` that is under way.
+    pub fn joining(&mut self, room: RoomId) -> Option<&mut Joining> {
+        self.joining.iter_mut().find(|joining| joining.room == room)
+    }
+
     /// A join is done, or refused.
     pub fn end_joining(&mut self, room: RoomId) {
-        self.joining.retain(|joining| *joining != room);
+        self.joining.retain(|joining| joining.room != room);
     }
 
     /// The place of `room` among its memberships.

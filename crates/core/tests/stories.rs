@@ -550,6 +550,30 @@ fn members_who_went_while_the_attachment_was_broken_are_told() {
 }
 
 #[test]
+fn a_room_left_before_its_join_was_done_is_not_joined() {
+    let mut world = World::new();
+    let ann = world.connect("ann");
+    world.engine.held = Some(Default::default());
+    let join = Join {
+        enter: true,
+        ..plain_join("chat:lobby")
+    };
+    world.send(ann, Command::Join(join));
+    world.turn();
+    let name = room("chat:lobby");
+    world.send(ann, Command::Leave { room: name.clone() });
+    world.turn();
+    assert_eq!(world.reply(ann), Ok(Reply::Left));
+    world.send(ann, Command::Leave { room: name.clone() });
+    world.turn();
+    assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::NotJoined);
+    world.release();
+    assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::NotJoined);
+    assert!(world.engine.room(&name).members.is_empty());
+    world.join(ann, "chat:lobby");
+}
+
+#[test]
 fn an_engine_that_does_not_answer_is_told_as_a_timeout() {
     let mut world = World::new();
     let ann = world.connect("ann");
