@@ -60,6 +60,8 @@ pub struct Node {
     pub events: VecDeque<Event>,
     pub turn_at: Option<Moment>,
     pub held_until: Moment,
+    /// The verifier of tokens neither lingers nor fails any more.
+    pub is_healed: bool,
     /// When each publication came here, in visits of the fan-out.
     pub born: BTreeMap<(RoomName, Offset), u64>,
     setup: Setup,
@@ -97,6 +99,7 @@ impl Node {
             events: VecDeque::new(),
             turn_at: None,
             held_until: now,
+            is_healed: false,
             born: BTreeMap::new(),
             visits,
             visits_total: 0,
@@ -231,7 +234,7 @@ impl Node {
     fn verify(&mut self, now: Moment) {
         while let Some((conn, token)) = self.shard.poll_verify() {
             let delay = match self.chance.below(8) {
-                0 => Duration::from_millis(self.chance.below(300)),
+                0 if !self.is_healed => Duration::from_millis(self.chance.below(300)),
                 _ => Duration::ZERO,
             };
             self.verifying.push_back((now + delay, conn, token));
@@ -244,7 +247,10 @@ impl Node {
                 Some((user, ms)) => (user, ms.parse::<u64>().ok().map(|ms| Moment(ms * 1_000_000))),
                 None => (token.as_str(), None),
             };
-            let result = match (expires.is_some_and(|at| at <= now), self.chance.one_in(64)) {
+            let result = match (
+                expires.is_some_and(|at| at <= now),
+                !self.is_healed && self.chance.one_in(64),
+            ) {
                 (true, _) => Err(Reject::new(RejectCode::TokenExpired, "")),
                 (_, true) => Err(Reject::retry(RejectCode::Unavailable, 500, "no keys")),
                 _ => Ok(Claims {
@@ -352,6 +358,7 @@ impl Node {
         self.heard.remove(&conn);
         self.blocked.remove(&conn);
         self.farewells.remove(&conn);
+        outside.network.links[link].conn = None;
         outside.network.finish(link, now, outside.agenda);
         if !self.strikes(Mutation::ForgetClosed) {
             self.shard.handle_closed(conn, now);

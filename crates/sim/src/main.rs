@@ -17,6 +17,9 @@ use tidegate_sim::{
 /// Lines of a trace shown at its end.
 const LINES_SHOWN: usize = 60;
 
+/// What is left out of a trace, unless all is asked for.
+const QUIET: &[&str] = &["  turn  ", ": Pong", ": 2 bytes", "ping"];
+
 /// The seed under way, for a panic's last words: release builds abort.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
@@ -134,7 +137,10 @@ fn show(plan: &Plan, outcome: &Outcome, lines_shown: usize) {
         plan.actions.len()
     );
     println!("{limits:?}\n");
-    for line in &outcome.lines[outcome.lines.len().saturating_sub(lines_shown)..] {
+    let is_news =
+        |line: &&String| lines_shown == usize::MAX || !QUIET.iter().any(|quiet| line.contains(quiet));
+    let news: Vec<&String> = outcome.lines.iter().filter(is_news).collect();
+    for line in &news[news.len().saturating_sub(lines_shown)..] {
         println!("{line}");
     }
     println!("\n{} actions:", plan.actions.len());

@@ -490,6 +490,7 @@ impl World {
         self.engine.faults = Default::default();
         for node in &mut self.nodes {
             node.held_until = now;
+            node.is_healed = true;
             node.plan_turn(now, &mut self.agenda);
         }
     }
