@@ -204,12 +204,9 @@ impl Node {
                 let Some(conn) = self.shard.handle_open(kind, now) else {
                     return outside.network.finish(link, now, outside.agenda);
                 };
-                outside.network.links[link].conn = Some(conn);
-                outside.network.links[link].has_server = true;
                 self.links.insert(conn, link);
                 self.heard.insert(conn, now);
-                let delay = Duration::from_micros(self.chance.range(50, 100_000));
-                outside.agenda.plan(now + delay, Happening::Opened(link));
+                outside.network.accept(link, conn, now, outside.agenda);
             }
             Input::Message(link, message) => {
                 if let Some(conn) = outside.network.links[link].conn {

@@ -97,6 +97,15 @@ impl Network {
         index
     }
 
+    /// The server accepts a link: the client hears of it before anything else.
+    pub fn accept(&mut self, index: usize, conn: ConnId, now: Moment, agenda: &mut Agenda) {
+        let link = &mut self.links[index];
+        link.conn = Some(conn);
+        link.has_server = true;
+        link.last_down = link.last_down.max(now + link.delay).max(link.silent_until);
+        agenda.plan(link.last_down, Happening::Opened(index));
+    }
+
     /// The client sends something.
     pub fn send_up(&mut self, index: usize, up: Up, now: Moment, agenda: &mut Agenda) {
         let jitter = self.chance.below(200);
