@@ -58,6 +58,11 @@ impl Calls {
         self.publishes.len() + self.reads.len() + self.in_flight.len()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn wait(&mut self, mut call: Call, not_before: Moment) {
         call.not_before = not_before;
         let line = match call.command {

@@ -24,7 +24,7 @@ use crate::{
     chance::Chance,
     checks::{View, Violation, broken, check_page, check_published},
     engine::EngineRoom,
-    mutation::Mutation,
+    mutation::{Mutation, Planted},
     plan::{JoinOptions, Plan},
 };
 
@@ -80,8 +80,7 @@ pub struct Client {
     pub acknowledged: u64,
     id: usize,
     chance: Chance,
-    mutation: Option<Mutation>,
-    strikes: u64,
+    planted: Planted,
     limits: Limits,
     has_expiry: bool,
     is_open: bool,
@@ -122,8 +121,7 @@ impl Client {
             id,
             has_expiry: plan.has_expiry && chance.one_in(2),
             chance,
-            mutation,
-            strikes: 0,
+            planted: Planted::new(mutation, plan.seed, id),
             limits: plan.limits.clone(),
             is_open: false,
             reader: Reader::new(Role::Client, 16 << 20, link.deflate),
@@ -370,11 +368,12 @@ impl Client {
     }
 
     fn forget_connection(&mut self) {
-        let (mutation, strikes) = (self.mutation, &mut self.strikes);
+        let planted = &mut self.planted;
         self.calls.connection_lost(|command| {
-            if let (Some(Mutation::RenameMessage), Command::Publish(publish)) = (mutation, command) {
-                *strikes += 1;
-                publish.msg = format!("again-{}-{strikes}", self.id).into();
+            if let Command::Publish(publish) = command
+                && planted.strikes(Mutation::RenameMessage)
+            {
+                publish.msg = format!("again-{}", self.id).into();
             }
         });
         self.joins.clear();
@@ -632,9 +631,8 @@ impl Client {
             .get_mut(name)
             .expect("the caller took it from the rooms");
         let mut since = state.view.position();
-        if since.is_some() && self.mutation == Some(Mutation::ForgetPosition) {
-            self.strikes += 1;
-            since = since.filter(|_| !self.strikes.is_multiple_of(5));
+        if since.is_some() && self.planted.strikes(Mutation::ForgetPosition) {
+            since = None;
         }
         state.join_id = id;
         state.retry_at = None;

@@ -22,7 +22,7 @@ use crate::{
     chance::Chance,
     checks::{Violation, broken},
     engine::Engine,
-    mutation::Mutation,
+    mutation::{Mutation, Planted},
     network::Network,
 };
 
@@ -33,6 +33,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const EVENTS_MAX: usize = 64;
 /// Pause before a full engine is asked again.
 const ENGINE_PAUSE: Duration = Duration::from_millis(1);
+/// How often all subscriptions of a shard may be visited while a publication waits for one of them.
+const WALKS_MAX: u64 = 4;
 /// Above this many connections each of them is looked at only now and then.
 const LOOK_AT_ALL_MAX: usize = 64;
 
@@ -67,6 +69,7 @@ pub struct Node {
     setup: Setup,
     visits: usize,
     visits_total: u64,
+    subscriptions_max: usize,
     links: BTreeMap<ConnId, usize>,
     heard: BTreeMap<ConnId, Moment>,
     blocked: BTreeSet<ConnId>,
@@ -77,8 +80,7 @@ pub struct Node {
     next_pulse: Moment,
     chance: Chance,
     grants: Rc<[Grant]>,
-    mutation: Option<Mutation>,
-    strikes: u64,
+    planted: Planted,
     turns: u64,
 }
 
@@ -89,7 +91,7 @@ impl Node {
         seed: u64,
         grants: Rc<[Grant]>,
         now: Moment,
-        mutation: Option<Mutation>,
+        planted: Planted,
     ) -> Self {
         let index = usize::from(setup.index);
         Self {
@@ -103,6 +105,7 @@ impl Node {
             born: BTreeMap::new(),
             visits,
             visits_total: 0,
+            subscriptions_max: 0,
             links: BTreeMap::new(),
             heard: BTreeMap::new(),
             blocked: BTreeSet::new(),
@@ -113,8 +116,7 @@ impl Node {
             next_pulse: now + setup.limits.ping_interval,
             chance: Chance::of(seed ^ now.0, "shard", index),
             grants,
-            mutation,
-            strikes: 0,
+            planted,
             turns: 0,
             setup,
         }
@@ -123,26 +125,25 @@ impl Node {
     /// Begins anew, as the next process would. Its links must have been cut.
     pub fn restart(&mut self, now: Moment) {
         let setup = Setup {
-            seed: self.chance.next(),
+            seed: self.chance.number(),
             ..self.setup.clone()
         };
         let turn_at = self.turn_at;
-        let seed = self.chance.next();
-        *self = Self::new(setup, self.visits, seed, self.grants.clone(), now, self.mutation);
+        let seed = self.chance.number();
+        *self = Self::new(
+            setup,
+            self.visits,
+            seed,
+            self.grants.clone(),
+            now,
+            self.planted.clone(),
+        );
         self.turn_at = turn_at;
     }
 
     /// The links that are open here.
     pub fn links(&self) -> Vec<usize> {
         self.links.values().copied().collect()
-    }
-
-    fn strikes(&mut self, mutation: Mutation) -> bool {
-        if self.mutation != Some(mutation) {
-            return false;
-        }
-        self.strikes += 1;
-        self.strikes.is_multiple_of(5)
     }
 
     /// Plans a turn at `at`, unless there is an earlier one.
@@ -156,7 +157,7 @@ impl Node {
 
     /// A link's buffer has place again.
     pub fn on_writable(&mut self, conn: ConnId) -> bool {
-        if self.blocked.contains(&conn) && !self.strikes(Mutation::ForgetWritable) {
+        if self.blocked.contains(&conn) && !self.planted.strikes(Mutation::ForgetWritable) {
             self.writable.push(conn);
             return true;
         }
@@ -177,6 +178,8 @@ impl Node {
         self.end_overdue(now, outside);
         self.move_pulse(now);
         self.submit(now, outside);
+        let subscriptions = self.shard.counters().subscriptions as usize;
+        self.subscriptions_max = self.subscriptions_max.max(subscriptions);
         if self.shard.has_fan_out() {
             self.visits_total += self.shard.fan_out(self.visits, now) as u64;
         }
@@ -184,7 +187,7 @@ impl Node {
             self.write(conn, now, outside);
         }
         while let Some(conn) = self.shard.poll_dirty() {
-            if !self.strikes(Mutation::ForgetDirty) {
+            if !self.planted.strikes(Mutation::ForgetDirty) {
                 self.write(conn, now, outside);
             }
         }
@@ -269,9 +272,19 @@ impl Node {
             let Some(event) = self.events.pop_front() else {
                 return;
             };
-            if let Event::Publication { room, publication } = &event {
-                self.born
-                    .insert((room.clone(), publication.offset), self.visits_total);
+            match &event {
+                Event::Publication { room, publication } => {
+                    let key = (room.clone(), publication.offset);
+                    self.born.insert(key, self.visits_total);
+                }
+                // What was missed comes otherwise, and offsets may begin anew.
+                Event::Attached { room, .. } | Event::Broken { room } => {
+                    self.born.retain(|(other, _), _| other != room);
+                }
+                Event::Published { .. }
+                | Event::History { .. }
+                | Event::Presence { .. }
+                | Event::Members(_) => {}
             }
             self.shard.handle_event(event, now);
         }
@@ -334,10 +347,10 @@ impl Node {
                 return;
             }
             let mut told = taken;
-            if taken < shown && self.strikes(Mutation::OverstateWritten) {
+            if taken < shown && self.planted.strikes(Mutation::OverstateWritten) {
                 told += 1;
             }
-            if self.strikes(Mutation::UnderstateWritten) {
+            if self.planted.strikes(Mutation::UnderstateWritten) {
                 told -= 1;
             }
             self.shard.handle_written(conn, told, now);
@@ -357,7 +370,7 @@ impl Node {
         self.farewells.remove(&conn);
         outside.network.links[link].conn = None;
         outside.network.finish(link, now, outside.agenda);
-        if !self.strikes(Mutation::ForgetClosed) {
+        if !self.planted.strikes(Mutation::ForgetClosed) {
             self.shard.handle_closed(conn, now);
         }
     }
@@ -426,6 +439,25 @@ impl Node {
         ];
         if let Some(at) = times.into_iter().flatten().min() {
             self.plan_turn(at.max(now + Duration::from_micros(1)), outside.agenda);
+        }
+    }
+
+    /// Whether a publication that was written to its subscriber at `stamp` came in time: with
+    /// all subscribers of the shard visited at most so often in between.
+    pub fn check_visits(&self, room: &RoomName, offset: Offset, stamp: u64) -> Result<u64, Violation> {
+        let Some(born) = self.born.get(&(room.clone(), offset)) else {
+            return Ok(0);
+        };
+        let waited = stamp.saturating_sub(*born);
+        let subscriptions = self.subscriptions_max as u64;
+        match waited <= WALKS_MAX * subscriptions + self.visits as u64 {
+            true => Ok(waited),
+            false => broken(
+                "starvation",
+                format!(
+                    "{room:?} {offset} waited for {waited} visits; there are {subscriptions} subscriptions"
+                ),
+            ),
         }
     }
 

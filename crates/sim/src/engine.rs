@@ -18,7 +18,12 @@ use tidegate_wire::{
     frame::{GapReason, HistoryPage, Published},
 };
 
-use crate::{chance::Chance, mutation::Mutation, plan::Fate, presence::Presence};
+use crate::{
+    chance::Chance,
+    mutation::{Mutation, Planted},
+    plan::Fate,
+    presence::Presence,
+};
 
 /// One history of a room, from its first publication.
 #[derive(Debug)]
@@ -59,8 +64,7 @@ pub struct Engine {
     pub faults: Faults,
     policies: Policies,
     chance: Chance,
-    mutation: Option<Mutation>,
-    strikes: u64,
+    planted: Planted,
     requests_max: usize,
     incoming: VecDeque<(Moment, u8, Request)>,
     last_arrival: Moment,
@@ -74,8 +78,7 @@ impl Engine {
             faults: Faults::default(),
             policies,
             chance: Chance::of(seed, "engine", 0),
-            mutation,
-            strikes: 0,
+            planted: Planted::new(mutation, seed, 0),
             requests_max,
             incoming: VecDeque::new(),
             last_arrival: Moment(0),
@@ -83,21 +86,12 @@ impl Engine {
         }
     }
 
-    /// Whether the planted bug is this one, and strikes now: every fifth time.
-    fn strikes(&mut self, mutation: Mutation) -> bool {
-        if self.mutation != Some(mutation) {
-            return false;
-        }
-        self.strikes += 1;
-        self.strikes.is_multiple_of(5)
-    }
-
     pub fn room(&mut self, name: &RoomName) -> &mut EngineRoom {
         if !self.rooms.contains_key(name) {
             let policy = self.policies.of(name).expect("the shard knows the namespaces");
             let room = EngineRoom {
                 policy: Policy::clone(policy),
-                stories: vec![Story::new(Epoch(self.chance.next()))],
+                stories: vec![Story::new(Epoch(self.chance.number()))],
                 presence: Presence::default(),
                 has_broken: false,
                 ports: BTreeSet::new(),
@@ -160,7 +154,7 @@ impl Engine {
                 } else {
                     Ok(self.attach(port, &room))
                 };
-                if !self.strikes(Mutation::ForgetAttached) {
+                if !self.planted.strikes(Mutation::ForgetAttached) {
                     out.push((port, Event::Attached { room, nonce, result }));
                 }
             }
@@ -181,7 +175,7 @@ impl Engine {
                 };
                 if let Ok(page) = &mut result
                     && page.publications.len() > 2
-                    && self.strikes(Mutation::ThinHistory)
+                    && self.planted.strikes(Mutation::ThinHistory)
                 {
                     page.publications.remove(1);
                 }
@@ -206,7 +200,7 @@ impl Engine {
                 user,
                 exit,
             } => {
-                if !self.strikes(Mutation::ForgetExit) {
+                if !self.planted.strikes(Mutation::ForgetExit) {
                     let room = self.room(&room);
                     let lease = now + room.policy.presence.lease;
                     room.presence.exit((port, session), &user, exit, lease, now);
@@ -246,9 +240,9 @@ impl Engine {
     }
 
     fn publish(&mut self, new: NewPublication, out: &mut Vec<(u8, Event)>) -> Published {
-        let forgets = self.mutation == Some(Mutation::ForgetMessage);
-        let strays = self.strikes(Mutation::AcknowledgeElsewhere);
-        let loses = self.strikes(Mutation::AcknowledgeUnkept);
+        let forgets = self.planted.is(Mutation::ForgetMessage);
+        let strays = self.planted.strikes(Mutation::AcknowledgeElsewhere);
+        let loses = self.planted.strikes(Mutation::AcknowledgeUnkept);
         let room = self.room(&new.room);
         let policy = room.policy.clone();
         let ports: Vec<u8> = room.ports.iter().copied().collect();
@@ -295,13 +289,13 @@ impl Engine {
     }
 
     fn spread(&mut self, port: u8, event: Event, out: &mut Vec<(u8, Event)>) {
-        if self.strikes(Mutation::DropPublication) {
+        if self.planted.strikes(Mutation::DropPublication) {
             return;
         }
-        if self.strikes(Mutation::RepeatPublication) {
+        if self.planted.strikes(Mutation::RepeatPublication) {
             out.push((port, event.clone()));
         }
-        if self.swapped.is_none() && self.strikes(Mutation::SwapPublications) {
+        if self.swapped.is_none() && self.planted.strikes(Mutation::SwapPublications) {
             self.swapped = Some((port, event));
             return;
         }
@@ -369,7 +363,7 @@ impl Engine {
             return;
         };
         let ports: Vec<u8> = room.ports.iter().copied().collect();
-        if self.strikes(Mutation::ForgetMembers) {
+        if self.planted.strikes(Mutation::ForgetMembers) {
             return;
         }
         out.extend(
@@ -389,7 +383,7 @@ impl Engine {
             return None;
         }
         room.has_broken = true;
-        if self.strikes(Mutation::ForgetBroken) {
+        if self.planted.strikes(Mutation::ForgetBroken) {
             return None;
         }
         Some((port, Event::Broken { room: name.clone() }))
@@ -444,12 +438,12 @@ impl Engine {
         if fate == Fate::Kept {
             return;
         }
-        let keeps_epoch = self.mutation == Some(Mutation::KeepEpoch);
+        let keeps_epoch = self.planted.is(Mutation::KeepEpoch);
         for room in self.rooms.values_mut() {
             let epoch = if keeps_epoch {
                 room.story().epoch
             } else {
-                Epoch(self.chance.next())
+                Epoch(self.chance.number())
             };
             room.stories.push(Story::new(epoch));
         }

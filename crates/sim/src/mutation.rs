@@ -1,7 +1,9 @@
 //! Planted bugs: what the simulation must find. They sit where the simulated world touches
 //! a shard, never inside it, so that the shard that is checked is the one that is shipped.
 
-/// One planted bug. Each strikes now and then, not always.
+use crate::chance::Chance;
+
+/// One planted bug. Most strike once in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mutation {
     /// A publication does not reach one shard.
@@ -67,4 +69,37 @@ impl Mutation {
         Self::ForgetWritable,
         Self::ForgetClosed,
     ];
+}
+
+/// The bug planted in one part of a run, and when it strikes.
+#[derive(Debug, Clone)]
+pub struct Planted {
+    mutation: Option<Mutation>,
+    chances: u64,
+    strikes_at: u64,
+}
+
+impl Planted {
+    /// Plants it, or nothing, in the part `index` of a run.
+    pub fn new(mutation: Option<Mutation>, seed: u64, index: usize) -> Self {
+        Self {
+            mutation,
+            chances: 0,
+            strikes_at: Chance::of(seed, "planted", index).range(1, 20),
+        }
+    }
+
+    /// Whether this bug is planted here at all.
+    pub fn is(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    /// Whether it strikes at this chance to do so: only at one of the first twenty.
+    pub fn strikes(&mut self, mutation: Mutation) -> bool {
+        if !self.is(mutation) {
+            return false;
+        }
+        self.chances += 1;
+        self.chances == self.strikes_at
+    }
 }

@@ -174,7 +174,7 @@ impl Plan {
             limits: limits(&mut chance, is_big),
             policies: names.iter().map(|name| policy(name, &mut chance)).collect(),
             rooms,
-            visits: chance.pick(&[32, 64, 256]),
+            visits: chance.pick(&[8, 32, 256]),
             engine_requests_max: if is_big { 4096 } else { chance.pick(&[16, 256]) },
             has_deflate: chance.one_in(8),
             has_expiry: chance.one_in(3),

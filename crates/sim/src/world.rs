@@ -19,7 +19,7 @@ use crate::{
     client::{Client, Out, State},
     driver::{Input, Node, Outside},
     engine::Engine,
-    mutation::Mutation,
+    mutation::{Mutation, Planted},
     network::Network,
     plan::{Action, Fate, Plan},
     trace::Trace,
@@ -125,7 +125,8 @@ impl World {
                 wall: WallClock { origin_us: 0 },
                 seed: plan.seed,
             };
-            Node::new(setup, plan.visits, plan.seed, grants.clone(), Moment(0), mutation)
+            let planted = Planted::new(mutation, plan.seed, index);
+            Node::new(setup, plan.visits, plan.seed, grants.clone(), Moment(0), planted)
         };
         Self {
             now: Moment(0),
@@ -317,9 +318,10 @@ impl World {
         let live = std::mem::take(&mut self.clients[client].live);
         self.stats.events += live.len() as u64;
         let node = &self.nodes[self.network.links[link].shard];
-        for key in live {
-            if let (Some(stamp), Some(born)) = (stamp, node.born.get(&key)) {
-                self.stats.visits_waited = self.stats.visits_waited.max(stamp.saturating_sub(*born));
+        for (room, offset) in live {
+            if let Some(stamp) = stamp {
+                let waited = node.check_visits(&room, offset, stamp)?;
+                self.stats.visits_waited = self.stats.visits_waited.max(waited);
             }
         }
         Ok(())
@@ -525,7 +527,7 @@ impl World {
                     return broken("liveness", format!("client {id} is {:?}", client.state));
                 }
             }
-            if client.calls.len() > 0 {
+            if !client.calls.is_empty() {
                 return broken(
                     "liveness",
                     format!("{} calls of client {id} wait", client.calls.len()),
