@@ -220,6 +220,7 @@ impl Engine {
     fn attach(&mut self, port: u8, name: &RoomName) -> Attachment {
         let room = self.room(name);
         room.ports.insert(port);
+        let members = room.presence.show(&room.policy.presence);
         let (story, policy) = (room.story(), &room.policy);
         let mut bytes_left = policy.window_bytes;
         let fits = |publication: &&Publication| {
@@ -235,7 +236,7 @@ impl Engine {
             head: story.head(),
             oldest: story.shown_oldest(policy),
             window,
-            members: room.presence.members(&policy.presence),
+            members,
         }
     }
 

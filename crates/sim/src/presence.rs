@@ -141,6 +141,14 @@ impl Presence {
         }
     }
 
+    /// The members for a port that attaches: it will hear of each of them that leaves.
+    pub fn show(&mut self, policy: &PresencePolicy) -> Members {
+        for (user, was_listed) in &mut self.changed {
+            *was_listed |= self.entries.contains_key(user);
+        }
+        self.members(policy)
+    }
+
     /// The users who are listed.
     pub fn users(&self) -> BTreeSet<Bytes> {
         self.entries.keys().cloned().collect()
