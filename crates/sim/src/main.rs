@@ -1,6 +1,7 @@
 //! The simulation's command line: `check` many seeds, `replay` one.
 
 use std::{
+    ops::Range,
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
@@ -14,7 +15,7 @@ use tidegate_sim::{
     world::{Outcome, Stats},
 };
 
-/// Lines of a trace shown at its end.
+/// Lines of a trace shown, from its end.
 const LINES_SHOWN: usize = 60;
 
 /// What is left out of a trace, unless all is asked for.
@@ -40,6 +41,9 @@ enum Command {
         /// The first.
         #[arg(long, default_value_t = 0)]
         from: u64,
+        /// Lines of the small trace shown, from its end.
+        #[arg(long, default_value_t = LINES_SHOWN)]
+        lines: usize,
         #[command(flatten)]
         run: Run,
     },
@@ -83,15 +87,21 @@ fn main() -> ExitCode {
         usual(info);
     }));
     match Cli::parse().command {
-        Command::Check { seeds, from, run } => check(from, seeds, run),
+        Command::Check {
+            seeds,
+            from,
+            lines,
+            run,
+        } => check(from..from.saturating_add(seeds), lines, run),
         Command::Replay { seed, trace, run } => replay(seed, trace, run),
     }
 }
 
-fn check(from: u64, seeds: u64, run: Run) -> ExitCode {
+fn check(seeds: Range<u64>, lines: usize, run: Run) -> ExitCode {
+    let (from, count) = (seeds.start, seeds.end - seeds.start);
     let begun = Instant::now();
     let mut stats = Stats::default();
-    for seed in from..from.saturating_add(seeds) {
+    for seed in seeds {
         SEED.store(seed, Ordering::Relaxed);
         let plan = run.plan(seed);
         let outcome = try_run(&plan, run.mutation, false);
@@ -100,14 +110,14 @@ fn check(from: u64, seeds: u64, run: Run) -> ExitCode {
             println!("seed {seed} breaks `{}`: {}", violation.check, violation.detail);
             println!("making it smaller ...");
             let small = shrink(&plan, run.mutation, violation.check);
-            show(&small, &try_run(&small, run.mutation, true), LINES_SHOWN);
+            show(&small, &try_run(&small, run.mutation, true), lines);
             return ExitCode::FAILURE;
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{seeds} seeds from {from} in {seconds:.1} s: {:.1} a second",
-        seeds as f64 / seconds
+        "{count} seeds from {from} in {seconds:.1} s: {:.1} a second",
+        count as f64 / seconds
     );
     println!("{stats:?}");
     ExitCode::SUCCESS
