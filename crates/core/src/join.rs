@@ -246,14 +246,23 @@ impl Shard {
         self.open_room(&join.room, policy)
     }
 
+    /// What became of the client's wish, or of its right, while its join was under way.
+    fn second_thoughts(&mut self, room_id: RoomId, conn: ConnId) -> Option<Reject> {
+        let name = &self.rooms[room_id.0 as usize].name;
+        let session = &mut self.sessions[conn.index as usize];
+        if session.joining(room_id).is_some_and(|joining| joining.was_left) {
+            let detail = "left before the join was done";
+            return Some(Reject::new(RejectCode::NotJoined, detail));
+        }
+        (!session.may(Right::Join, name)).then(|| forbidden("join", name))
+    }
+
     /// Takes a join as far as it can go now.
     pub(crate) fn continue_join(&mut self, room_id: RoomId, mut join: PendingJoin, now: Moment) {
         if !self.is_ready(join.conn) {
             return self.linger_if_idle(room_id, now);
         }
-        let joining = self.sessions[join.conn.index as usize].joining(room_id);
-        if joining.is_some_and(|joining| joining.was_left) {
-            let reject = Reject::new(RejectCode::NotJoined, "left before the join was done");
+        if let Some(reject) = self.second_thoughts(room_id, join.conn) {
             self.refuse_join(room_id, &join, reject, now);
             return self.linger_if_idle(room_id, now);
         }

@@ -309,6 +309,21 @@ fn a_refresh_that_grants_less_removes_from_rooms() {
 }
 
 #[test]
+fn a_refresh_that_grants_less_ends_joins_under_way() {
+    let mut world = World::new();
+    let ann = world.connect("ann");
+    world.engine.held = Some(Default::default());
+    world.send(ann, Command::Join(plain_join("chat:b")));
+    world.turn();
+    world.grants = [grant("chat:a", &[Right::Join])].into();
+    world.send(ann, Command::Refresh { token: "ann".into() });
+    world.turn();
+    let _refreshed = world.reply(ann);
+    world.release();
+    assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::Forbidden);
+}
+
+#[test]
 fn members_come_and_go() {
     let mut world = World::new();
     let (ann, bob) = (world.connect("ann"), world.connect("bob"));
