@@ -278,12 +278,13 @@ fn check_reason(
     };
     let is_true = match reason {
         GapReason::Epoch => !is_same,
-        GapReason::Trimmed => is_same && (story.oldest > since.offset + 1 || !room.policy.keeps_history()),
+        // Whatever was true of the history that is gone.
+        GapReason::Trimmed | GapReason::TooFar if !is_same => true,
+        GapReason::Trimmed => story.oldest > since.offset + 1 || !room.policy.keeps_history(),
         GapReason::TooFar => {
             let missed = story.log.iter().filter(|p| p.offset > since.offset);
             let bytes: usize = missed.clone().map(|p| p.weight() * 4 / 3 + 512).sum();
-            is_same
-                && (missed.count() > room.policy.replay_max as usize || bytes > limits.outbox_bytes_max / 2)
+            missed.count() > room.policy.replay_max as usize || bytes > limits.outbox_bytes_max / 2
         }
         GapReason::Continuity => false,
     };
