@@ -343,15 +343,21 @@ impl Shard {
     /// Puts waiting publications into outboxes: at most `visits` subscribers, large rooms in slices,
     /// other rooms in between. Returns how many were visited.
     pub fn fan_out(&mut self, visits: usize, now: Moment) -> usize {
+        // A quarter is kept for walks under way, so that many fresh rooms cannot starve a large one.
+        let share = visits - visits / 4;
         let mut done = 0;
         while done < visits {
-            // A quarter is kept for walks under way, so that many small rooms cannot starve a large one.
-            let has_share = done < visits - visits / 4;
-            let next = match has_share {
-                true => self.fresh.pop_front().or_else(|| self.ready.pop_front()),
-                false => self.ready.pop_front().or_else(|| self.fresh.pop_front()),
+            let next = match share.checked_sub(done).filter(|left| *left > 0) {
+                Some(left) => match self.fresh.pop_front() {
+                    Some(fresh) => Some((fresh, left)),
+                    None => self.ready.pop_front().map(|ready| (ready, visits - done)),
+                },
+                None => {
+                    let next = self.ready.pop_front().or_else(|| self.fresh.pop_front());
+                    next.map(|room_id| (room_id, visits - done))
+                }
             };
-            let Some(room_id) = next else {
+            let Some((room_id, slice_visits)) = next else {
                 break;
             };
             let room = &mut self.rooms[room_id.0 as usize];
@@ -364,7 +370,7 @@ impl Shard {
                 limits: &self.setup.limits,
                 now,
             };
-            let slice = walk(room, visits - done, &mut out);
+            let slice = walk(room, slice_visits, &mut out);
             done += slice.visits;
             self.counters.deliveries_total += slice.deliveries;
             self.counters.outbox_bytes += slice.bytes as u64;

@@ -425,6 +425,35 @@ fn a_large_replay_waits_until_the_reader_has_room() {
 }
 
 #[test]
+fn fresh_rooms_leave_a_quarter_of_the_visits_to_walks_under_way() {
+    let mut world = World::new();
+    let ann = world.connect("ann");
+    let large: Vec<ClientId> = (0..20).map(|n| world.connect(&format!("l{n}"))).collect();
+    for client in &large {
+        world.join(*client, "chat:large");
+    }
+    for n in 0..8 {
+        let client = world.connect(&format!("s{n}"));
+        world.join(client, "chat:small");
+    }
+    let send = |world: &mut World, name: &str, text: &str| {
+        world.send(ann, publish_command(name, text, ""));
+        world.ask_engine();
+        let now = world.now;
+        world.shard.fan_out(8, now)
+    };
+    send(&mut world, "chat:large", "1");
+    // Each of these has as many subscribers as there are visits; twelve of the large room's wait.
+    for n in 0..6 {
+        assert_eq!(send(&mut world, "chat:small", &n.to_string()), 8);
+    }
+    for client in large {
+        let conn = world.client(client).conn;
+        assert!(world.shard.outbox_bytes(conn) > 0);
+    }
+}
+
+#[test]
 fn a_hot_room_is_sliced_and_quiet_rooms_come_in_between() {
     let mut world = World::new();
     world.visits = 0;
