@@ -33,8 +33,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const EVENTS_MAX: usize = 64;
 /// Pause before a full engine is asked again.
 const ENGINE_PAUSE: Duration = Duration::from_millis(1);
-/// How often all subscriptions of a shard may be visited while a publication waits for one of them.
-const WALKS_MAX: u64 = 4;
+/// How often all subscriptions of a shard may be visited while a publication waits for one of
+/// them: the walk under way and the next, with the quarter of the visits that is kept for those.
+const WALKS_MAX: u64 = 8;
 /// Above this many connections each of them is looked at only now and then.
 const LOOK_AT_ALL_MAX: usize = 64;
 

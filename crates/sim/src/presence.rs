@@ -27,6 +27,7 @@ pub struct Presence {
     entries: BTreeMap<Bytes, Entry>,
     /// Changed since it was told, and whether it was listed then.
     changed: BTreeMap<Bytes, bool>,
+    leases: BTreeSet<(Moment, Bytes)>,
     told_at: Option<Moment>,
     was_large: bool,
 }
@@ -35,7 +36,9 @@ impl Presence {
     pub fn enter(&mut self, holder: (u8, SessionKey), user: &Bytes, info: Bytes) {
         let was_listed = self.entries.contains_key(user);
         let entry = self.entries.entry(user.clone()).or_default();
-        entry.lease_ends = None;
+        if let Some(at) = entry.lease_ends.take() {
+            self.leases.remove(&(at, user.clone()));
+        }
         entry.holders.insert(holder);
         if !was_listed || entry.info != info {
             entry.info = info;
@@ -53,6 +56,7 @@ impl Presence {
         }
         if exit == Exit::Lost && lease > now {
             entry.lease_ends = Some(lease);
+            self.leases.insert((lease, user.clone()));
         } else {
             self.remove(&user.clone());
         }
@@ -65,7 +69,7 @@ impl Presence {
 
     /// When `poll_change` has something to do.
     pub fn deadline(&self, policy: &PresencePolicy) -> Option<Moment> {
-        let lease = self.entries.values().filter_map(|entry| entry.lease_ends).min();
+        let lease = self.leases.first().map(|(at, _)| *at);
         let tell = (!self.changed.is_empty()).then(|| self.tell_at(policy));
         [lease, tell].into_iter().flatten().min()
     }
@@ -81,9 +85,10 @@ impl Presence {
         policy: &PresencePolicy,
         now: Moment,
     ) -> Option<MembersChange> {
-        let is_over = |entry: &Entry| entry.lease_ends.is_some_and(|at| at <= now);
-        let over = self.entries.iter().filter(|(_, entry)| is_over(entry));
-        for user in over.map(|(user, _)| user.clone()).collect::<Vec<_>>() {
+        while let Some((at, user)) = self.leases.first().cloned()
+            && at <= now
+        {
+            self.leases.pop_first();
             self.remove(&user);
         }
         if self.changed.is_empty() || now < self.tell_at(policy) {
