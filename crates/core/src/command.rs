@@ -236,12 +236,18 @@ impl Shard {
     }
 
     fn on_leave(&mut self, conn: ConnId, id: u32, room: &RoomName, now: Moment) {
-        let room_id = self.rooms_by_name.get(room).copied();
-        let session = &self.sessions[conn.index as usize];
-        let joined = room_id.filter(|room| session.membership(*room).is_some());
-        if let Some(room_id) = joined {
-            self.unsubscribe(conn, room_id, Exit::Left, now);
-            return self.reply(conn, id, &Ok(Reply::Left), now);
+        let session = &mut self.sessions[conn.index as usize];
+        if let Some(room_id) = self.rooms_by_name.get(room).copied() {
+            if session.membership(room_id).is_some() {
+                self.unsubscribe(conn, room_id, Exit::Left, now);
+                return self.reply(conn, id, &Ok(Reply::Left), now);
+            }
+            // The join under way finds out when it goes on; it must not be done behind the
+            // client's back.
+            if let Some(joining) = session.joining(room_id).filter(|joining| !joining.was_left) {
+                joining.was_left = true;
+                return self.reply(conn, id, &Ok(Reply::Left), now);
+            }
         }
         let detail = format!("{:?} is not joined", room.as_str());
         let reject = Reject::new(RejectCode::NotJoined, detail);

@@ -139,11 +139,23 @@ impl Shard {
         let before = room.last.replace(head);
         room.attach = Attach::Live(head);
         room.oldest = oldest;
-        room.mirror = (members.count > 0).then(|| {
-            let mut mirror = Box::new(Mirror::default());
-            mirror.reset(&members);
-            mirror
-        });
+        let mut mirror = Mirror::default();
+        mirror.reset(&members);
+        let has_changed = *room.mirror.take().unwrap_or_default() != mirror;
+        room.mirror = (!mirror.is_empty()).then(|| Box::new(mirror));
+        // Who watched members through a broken attachment was told nothing meanwhile: all of
+        // them, in the form that replaces what was known.
+        if has_changed && room.watchers > 0 {
+            let change = MembersChange {
+                room: room.name.clone(),
+                count: members.count,
+                joined: Vec::new(),
+                left: Vec::new(),
+                sample: Some(members.sample),
+            };
+            self.feed(room_id, Item::Members(change), now);
+        }
+        let room = &mut self.rooms[room_id.0 as usize];
         let Some(before) = before.filter(|_| !room.subscribers.is_empty()) else {
             self.skip_walk(room_id);
             let room = &mut self.rooms[room_id.0 as usize];

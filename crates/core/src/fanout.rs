@@ -82,7 +82,9 @@ fn visit(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>)
             .feed
             .batch(subscriber.seq, subscriber.variant, face, out.encoder, out.now);
         subscriber.seq = next;
-        subscriber.offset = subscriber.offset.max(batch.offset);
+        if batch.offset > 0 {
+            subscriber.offset = batch.offset;
+        }
         if !out.push(subscriber.session, lane, batch) {
             subscriber.seq = room.feed.end();
             return;

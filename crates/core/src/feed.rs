@@ -366,6 +366,7 @@ impl Feed {
             offset,
             ..Choice::default()
         };
+        let mut counted_from = offset;
         let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
         // Publications that were wanted and are still here, but not worth it any more.
         let mut stale = 0;
@@ -385,6 +386,10 @@ impl Feed {
                 }
                 choice.offset = choice.offset.max(publication.offset);
             } else {
+                if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
+                    // What was before it is told by it, and offsets may begin anew.
+                    (choice.offset, counted_from, stale) = (position.offset, position.offset, 0);
+                }
                 choice.seqs.push(seq);
             }
         }
@@ -398,7 +403,13 @@ impl Feed {
         let given = choice.seqs.iter().filter_map(publication);
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
-            None => (choice.offset - offset).saturating_sub(given.clone().count() as u64),
+            None => {
+                let counted = given.clone().filter(|offset| *offset > counted_from).count();
+                choice
+                    .offset
+                    .saturating_sub(counted_from)
+                    .saturating_sub(counted as u64)
+            }
             Some(_) => stale,
         };
         choice.gap_offset = given.clone().next().map_or(choice.offset, |first| first - 1);
@@ -428,6 +439,8 @@ impl Feed {
         };
         let (publications, offset) = match &entry.item {
             Item::Publication(publication) => (1, publication.offset),
+            // Offsets may begin anew there.
+            Item::Gap(Push::Gap { position, .. }) => (0, position.offset),
             Item::Members(_) | Item::Gap(_) => (0, 0),
         };
         if matches!(entry.item, Item::Members(_)) && !variant.watches_members() {
@@ -473,6 +486,9 @@ impl Feed {
         let (mut left_out, mut gap_offset, mut given, mut offset) = (0, 0, false, 0);
         while to < self.end() {
             let entry = &self.entries[(to - self.first) as usize];
+            if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
+                offset = position.offset;
+            }
             if let Item::Publication(publication) = &entry.item {
                 if !given {
                     gap_offset = publication.offset - 1;

@@ -30,7 +30,7 @@ use crate::{
     policy::Policy,
     request::{HistoryQuery, Request},
     room::{Room, RoomId, Subscriber, Wants},
-    session::{Membership, Stage},
+    session::{Joining, Membership, Stage},
     shard::{ConnId, Pending, Shard},
 };
 
@@ -208,13 +208,16 @@ impl Shard {
             Ok(room) => room,
             Err(reject) => return self.reject(conn, id, reject, now),
         };
-        self.sessions[conn.index as usize].joining.push(room);
+        self.sessions[conn.index as usize].joining.push(Joining {
+            room,
+            was_left: false,
+        });
         let pending = PendingJoin::new(conn, id, join);
         self.continue_join(room, pending, now);
     }
 
     fn admit_join(&mut self, conn: ConnId, join: &Join) -> Result<RoomId, Reject> {
-        let session = &self.sessions[conn.index as usize];
+        let session = &mut self.sessions[conn.index as usize];
         let Some(policy) = self.setup.policies.of(&join.room).cloned() else {
             return Err(unknown_namespace(&join.room));
         };
@@ -240,7 +243,7 @@ impl Shard {
             return Err(self.overloaded("requests wait for the engine"));
         }
         if let Some(room) = self.rooms_by_name.get(&join.room).copied() {
-            if session.membership(room).is_some() || session.joining.contains(&room) {
+            if session.membership(room).is_some() || session.joining(room).is_some() {
                 let detail = format!("{:?} is joined, or a join is under way", join.room.as_str());
                 return Err(Reject::new(RejectCode::AlreadyJoined, detail));
             }
@@ -249,9 +252,24 @@ impl Shard {
         self.open_room(&join.room, policy)
     }
 
+    /// What became of the client's wish, or of its right, while its join was under way.
+    fn second_thoughts(&mut self, room_id: RoomId, conn: ConnId) -> Option<Reject> {
+        let name = &self.rooms[room_id.0 as usize].name;
+        let session = &mut self.sessions[conn.index as usize];
+        if session.joining(room_id).is_some_and(|joining| joining.was_left) {
+            let detail = "left before the join was done";
+            return Some(Reject::new(RejectCode::NotJoined, detail));
+        }
+        (!session.may(Right::Join, name)).then(|| forbidden("join", name))
+    }
+
     /// Takes a join as far as it can go now.
     pub(crate) fn continue_join(&mut self, room_id: RoomId, mut join: PendingJoin, now: Moment) {
         if !self.is_ready(join.conn) {
+            return self.linger_if_idle(room_id, now);
+        }
+        if let Some(reject) = self.second_thoughts(room_id, join.conn) {
+            self.refuse_join(room_id, &join, reject, now);
             return self.linger_if_idle(room_id, now);
         }
         let room = &mut self.rooms[room_id.0 as usize];

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_wire::frame::{Member, Members, MembersChange};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mirror {
     count: u32,
     info_by_user: BTreeMap<Bytes, Bytes>,

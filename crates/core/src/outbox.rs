@@ -99,10 +99,15 @@ impl Pile {
         node
     }
 
+    /// Frames waiting in all outboxes.
+    pub fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
     /// Whether nothing waits anywhere.
     #[cfg(test)]
     fn is_empty(&self) -> bool {
-        self.nodes.len() == self.free.len()
+        self.len() == 0
     }
 }
 

@@ -51,6 +51,15 @@ pub struct Behind {
     pub lanes: u8,
 }
 
+/// A join that is not done yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Joining {
+    /// Of which room.
+    pub room: RoomId,
+    /// It was left meanwhile: the join will be refused.
+    pub was_left: bool,
+}
+
 /// What waits for a verifier.
 #[derive(Debug, Default)]
 pub struct Verifying {
@@ -70,8 +79,8 @@ pub struct Session {
     pub stage: Stage,
     /// Commands waiting for the engine.
     pub in_flight: u32,
-    /// Rooms whose join is not done yet.
-    pub joining: Vec<RoomId>,
+    /// Joins that are not done yet.
+    pub joining: Vec<Joining>,
     /// What waits to be written.
     pub outbox: Outbox,
     /// How fast the reader takes it.
@@ -143,9 +152,14 @@ impl Session {
         })
     }
 
+    /// The join of `room` that is under way.
+    pub fn joining(&mut self, room: RoomId) -> Option<&mut Joining> {
+        self.joining.iter_mut().find(|joining| joining.room == room)
+    }
+
     /// A join is done, or refused.
     pub fn end_joining(&mut self, room: RoomId) {
-        self.joining.retain(|joining| *joining != room);
+        self.joining.retain(|joining| joining.room != room);
     }
 
     /// The place of `room` among its memberships.

@@ -81,6 +81,23 @@ pub struct Setup {
     pub seed: u64,
 }
 
+/// What is held and what waits in a shard now, each under a bound of [`Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Sessions, those that close included.
+    pub sessions: usize,
+    /// Requests for the engine.
+    pub requests: usize,
+    /// Requests whose answer has not come.
+    pub tickets: usize,
+    /// Pieces in all outboxes.
+    pub frames: usize,
+    /// Bytes of all feeds.
+    pub feeds_bytes: usize,
+    /// Bytes of them that are still to be fanned out.
+    pub pending_bytes: usize,
+}
+
 /// A request that waits for the engine's answer.
 #[derive(Debug)]
 pub(crate) enum Pending {
@@ -335,18 +352,24 @@ impl Shard {
     /// Puts waiting publications into outboxes: at most `visits` subscribers, large rooms in slices,
     /// other rooms in between. Returns how many were visited.
     pub fn fan_out(&mut self, visits: usize, now: Moment) -> usize {
+        // A quarter is kept for walks under way, so that many fresh rooms cannot starve a large one.
+        let share = visits - visits / 4;
         let mut done = self.catch_up(visits / 2, now);
         while done < visits {
-            // A quarter is kept for walks under way, so that many small rooms cannot starve a large one.
-            let has_share = done < visits - visits / 4;
-            let next = match has_share {
-                true => self.fresh.pop_front().or_else(|| self.ready.pop_front()),
-                false => self.ready.pop_front().or_else(|| self.fresh.pop_front()),
+            let next = match share.checked_sub(done).filter(|left| *left > 0) {
+                Some(left) => match self.fresh.pop_front() {
+                    Some(fresh) => Some((fresh, left)),
+                    None => self.ready.pop_front().map(|ready| (ready, visits - done)),
+                },
+                None => {
+                    let next = self.ready.pop_front().or_else(|| self.fresh.pop_front());
+                    next.map(|room_id| (room_id, visits - done))
+                }
             };
-            let Some(room_id) = next else {
+            let Some((room_id, slice_visits)) = next else {
                 break;
             };
-            done += self.with_outboxes(room_id, now, |room, out| walk(room_id, room, visits - done, out));
+            done += self.with_outboxes(room_id, now, |room, out| walk(room_id, room, slice_visits, out));
             let room = &self.rooms[room_id.0 as usize];
             if room.walk < room.subscribers.len() {
                 self.ready.push_back(room_id);
@@ -494,6 +517,18 @@ impl Shard {
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What waits now.
+    pub fn waiting(&self) -> Waiting {
+        Waiting {
+            sessions: self.sessions.len(),
+            requests: self.requests.len(),
+            tickets: self.pending.len(),
+            frames: self.pile.len(),
+            feeds_bytes: self.feeds_bytes,
+            pending_bytes: self.pending_bytes,
+        }
     }
 
     /// Rooms joined here, whose name begins with `prefix` and comes after `after`, by name,

@@ -309,6 +309,21 @@ fn a_refresh_that_grants_less_removes_from_rooms() {
 }
 
 #[test]
+fn a_refresh_that_grants_less_ends_joins_under_way() {
+    let mut world = World::new();
+    let ann = world.connect("ann");
+    world.engine.held = Some(Default::default());
+    world.send(ann, Command::Join(plain_join("chat:b")));
+    world.turn();
+    world.grants = [grant("chat:a", &[Right::Join])].into();
+    world.send(ann, Command::Refresh { token: "ann".into() });
+    world.turn();
+    let _refreshed = world.reply(ann);
+    world.release();
+    assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::Forbidden);
+}
+
+#[test]
 fn members_come_and_go() {
     let mut world = World::new();
     let (ann, bob) = (world.connect("ann"), world.connect("bob"));
@@ -407,6 +422,35 @@ fn a_large_replay_waits_until_the_reader_has_room() {
     assert_eq!(world.received(bob, "chat:a"), numbers(1, 50));
     assert_eq!(world.received(bob, "chat:b"), numbers(1, 50));
     assert_eq!(world.received(bob, "chat:c"), numbers(1, 60));
+}
+
+#[test]
+fn fresh_rooms_leave_a_quarter_of_the_visits_to_walks_under_way() {
+    let mut world = World::new();
+    let ann = world.connect("ann");
+    let large: Vec<ClientId> = (0..20).map(|n| world.connect(&format!("l{n}"))).collect();
+    for client in &large {
+        world.join(*client, "chat:large");
+    }
+    for n in 0..8 {
+        let client = world.connect(&format!("s{n}"));
+        world.join(client, "chat:small");
+    }
+    let send = |world: &mut World, name: &str, text: &str| {
+        world.send(ann, publish_command(name, text, ""));
+        world.ask_engine();
+        let now = world.now;
+        world.shard.fan_out(8, now)
+    };
+    send(&mut world, "chat:large", "1");
+    // Each of these has as many subscribers as there are visits; twelve of the large room's wait.
+    for n in 0..6 {
+        assert_eq!(send(&mut world, "chat:small", &n.to_string()), 8);
+    }
+    for client in large {
+        let conn = world.client(client).conn;
+        assert!(world.shard.outbox_bytes(conn) > 0);
+    }
 }
 
 #[test]
@@ -514,6 +558,63 @@ fn a_broken_attachment_is_mended_from_the_window_or_told_as_a_gap() {
     );
     publish_numbers(&mut world, ann, "chat:lobby", 10);
     assert_eq!(world.received(bob, "chat:lobby"), numbers(10, 10));
+}
+
+#[test]
+fn members_who_went_while_the_attachment_was_broken_are_told() {
+    let mut world = World::new();
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    let entering = Join {
+        enter: true,
+        members: true,
+        ..plain_join("chat:lobby")
+    };
+    world.join_with(ann, entering.clone());
+    world.join_with(bob, entering);
+    world.engine.room(&room("chat:lobby")).attached = false;
+    world.cut(bob);
+    world.pushes(ann);
+    let now = world.now;
+    world.shard.handle_event(
+        Event::Broken {
+            room: room("chat:lobby"),
+        },
+        now,
+    );
+    world.turn();
+    let pushes = world.pushes(ann);
+    let [Push::Members(change)] = &pushes[..] else {
+        panic!("expected members, got {pushes:?}");
+    };
+    let sample = change.sample.as_ref().unwrap();
+    assert_eq!(
+        (change.count, sample.len(), &sample[0].user[..]),
+        (1, 1, &b"ann"[..])
+    );
+}
+
+#[test]
+fn a_room_left_before_its_join_was_done_is_not_joined() {
+    let mut world = World::new();
+    let ann = world.connect("ann");
+    world.engine.held = Some(Default::default());
+    let join = Join {
+        enter: true,
+        ..plain_join("chat:lobby")
+    };
+    world.send(ann, Command::Join(join));
+    world.turn();
+    let name = room("chat:lobby");
+    world.send(ann, Command::Leave { room: name.clone() });
+    world.turn();
+    assert_eq!(world.reply(ann), Ok(Reply::Left));
+    world.send(ann, Command::Leave { room: name.clone() });
+    world.turn();
+    assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::NotJoined);
+    world.release();
+    assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::NotJoined);
+    assert!(world.engine.room(&name).members.is_empty());
+    world.join(ann, "chat:lobby");
 }
 
 #[test]

@@ -182,6 +182,15 @@ impl Presence {
         }
     }
 
+    /// The members for a port that attaches. Whoever it sees here is told when they leave, even
+    /// if their coming was not told to the others yet.
+    pub fn show(&mut self, policy: &PresencePolicy) -> Members {
+        for (user, was_listed) in &mut self.changed {
+            *was_listed |= self.entries.contains_key(user);
+        }
+        self.members(policy.members_max, policy)
+    }
+
     /// How many members are listed.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -243,6 +252,17 @@ mod tests {
         assert_eq!(presence.deadline(&test_policy()), Some(at(6)));
         presence.exit(holder(3), &"cleo".into(), Exit::Left, &test_policy(), at(5));
         assert_eq!(poll(&mut presence, at(6)), Some((2, 1, 0, None)));
+    }
+
+    #[test]
+    fn who_was_shown_to_a_port_is_told_to_leave_though_others_never_heard_of_them() {
+        let (mut presence, policy) = (Presence::default(), test_policy());
+        presence.enter(holder(1), &"ann".into(), Bytes::new());
+        poll(&mut presence, at(5));
+        presence.enter(holder(2), &"bob".into(), Bytes::new());
+        assert_eq!(presence.show(&policy).count, 2);
+        presence.exit(holder(2), &"bob".into(), Exit::Left, &policy, at(5));
+        assert_eq!(poll(&mut presence, at(6)), Some((1, 0, 1, None)));
     }
 
     #[test]

@@ -301,9 +301,8 @@ impl Rooms {
             window: loaded.recent.iter().cloned().collect(),
             members: Default::default(),
         };
-        let presence = &policy.presence;
         let attachment = Attachment {
-            members: room.presence.members(presence.members_max, presence),
+            members: room.presence.show(&policy.presence),
             ..attachment
         };
         room.ports.insert(port);

@@ -1,0 +1,666 @@
+//! One simulated client: the SDK's session (`sdk/typescript/src/session.ts`), step for step,
+//! with a [`View`] of every room that compares what comes with what was published.
+//!
+//! ```text
+//!   open ─► connect (with every room to resume) ─► connected ─► closed ─► waits, full jitter ─► open
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tidegate_core::{Limits, Link, Moment};
+use tidegate_wire::{
+    Codec, Command, Payload, Position, Reject, RejectCode, Request, RoomName, ServerFrame,
+    code::{CloseReason, ComeBack},
+    frame::{Connect, Connected, History, Join, Joined, Notice, Ok as Reply, Publish, Push},
+    ws::reader::{Inflater, Message, Reader, Role},
+};
+
+use crate::{
+    calls::Calls,
+    chance::Chance,
+    checks::{View, Violation, broken, check_page, check_published},
+    engine::EngineRoom,
+    mutation::{Mutation, Planted},
+    plan::{JoinOptions, Plan},
+};
+
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(8);
+const REFRESH_RETRY: Duration = Duration::from_secs(5);
+
+/// What a client wants of the world.
+#[derive(Debug)]
+pub enum Out {
+    Open,
+    /// One whole message.
+    Send(Bytes),
+    /// The answer to a WebSocket ping.
+    Pong,
+    Close,
+}
+
+/// The truth a client is checked against.
+pub type Rooms = BTreeMap<RoomName, EngineRoom>;
+
+/// How far a client has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Idle,
+    Connecting,
+    Connected,
+    Waiting,
+    /// For good: told to stay away, or quit.
+    Closed,
+}
+
+/// A room as the client keeps it.
+#[derive(Debug)]
+pub struct RoomState {
+    pub options: JoinOptions,
+    pub view: View,
+    pub is_joined: bool,
+    join_id: u32,
+    retry_at: Option<Moment>,
+}
+
+/// See the module.
+pub struct Client {
+    pub user: String,
+    pub link: Link,
+    pub state: State,
+    pub rooms: BTreeMap<RoomName, RoomState>,
+    pub calls: Calls,
+    /// Live events since the world looked: which room, which offset.
+    pub live: Vec<(RoomName, u64)>,
+    pub acknowledged: u64,
+    id: usize,
+    chance: Chance,
+    planted: Planted,
+    limits: Limits,
+    has_expiry: bool,
+    is_open: bool,
+    reader: Reader,
+    attempts: u32,
+    next_id: u32,
+    next_message: u64,
+    connect_id: u32,
+    refresh_id: u32,
+    joins: BTreeMap<u32, (RoomName, Option<Position>)>,
+    left: BTreeSet<RoomName>,
+    retry_at: Option<Moment>,
+    open_by: Option<Moment>,
+    ping_at: Moment,
+    ping_id: u32,
+    silent_at: Option<Moment>,
+    refresh_at: Option<Moment>,
+}
+
+/// What the applications ask.
+impl Client {
+    pub fn new(id: usize, plan: &Plan, mutation: Option<Mutation>) -> Self {
+        let mut chance = Chance::of(plan.seed, "client", id);
+        let link = Link {
+            codec: chance.pick(&[Codec::Json, Codec::Binary]),
+            deflate: plan.has_deflate && chance.one_in(2),
+        };
+        // Some users have two connections.
+        let user = if id % 3 == 2 { id - 1 } else { id };
+        Self {
+            user: format!("u{user}"),
+            link,
+            state: State::Idle,
+            rooms: BTreeMap::new(),
+            calls: Calls::default(),
+            live: Vec::new(),
+            acknowledged: 0,
+            id,
+            has_expiry: plan.has_expiry && chance.one_in(2),
+            chance,
+            planted: Planted::new(mutation, plan.seed, id),
+            limits: plan.limits.clone(),
+            is_open: false,
+            reader: Reader::new(Role::Client, 16 << 20, link.deflate),
+            attempts: 0,
+            next_id: 0,
+            next_message: 0,
+            connect_id: 0,
+            refresh_id: 0,
+            joins: BTreeMap::new(),
+            left: BTreeSet::new(),
+            retry_at: None,
+            open_by: None,
+            ping_at: Moment(0),
+            ping_id: 0,
+            silent_at: None,
+            refresh_at: None,
+        }
+    }
+
+    pub fn connect(&mut self, now: Moment, out: &mut Vec<Out>) {
+        if matches!(self.state, State::Idle | State::Closed) {
+            self.begin(now, out);
+        }
+    }
+
+    pub fn quit(&mut self, now: Moment, out: &mut Vec<Out>) {
+        if self.is_open {
+            out.push(Out::Close);
+        }
+        self.end(now);
+    }
+
+    pub fn join(&mut self, room: &RoomName, options: JoinOptions, out: &mut Vec<Out>) {
+        if self.rooms.contains_key(room) {
+            return;
+        }
+        let state = RoomState {
+            options,
+            view: View::default(),
+            is_joined: false,
+            join_id: 0,
+            retry_at: None,
+        };
+        self.rooms.insert(room.clone(), state);
+        if self.state == State::Connected {
+            self.send_join(room, out);
+        }
+    }
+
+    pub fn leave(&mut self, room: &RoomName, out: &mut Vec<Out>) {
+        let Some(state) = self.rooms.remove(room) else {
+            return;
+        };
+        self.joins.remove(&state.join_id);
+        if self.state == State::Connected {
+            self.send(Command::Leave { room: room.clone() }, out);
+        } else if state.join_id != 0 {
+            self.left.insert(room.clone());
+        }
+    }
+
+    pub fn publish(&mut self, room: &RoomName, bytes: usize, now: Moment, out: &mut Vec<Out>) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.next_message += 1;
+        let name = format!("c{}-{}", self.id, self.next_message);
+        let data = match (self.link.codec, self.next_message % 2) {
+            (Codec::Binary, 0) => Payload::Bytes(vec![self.next_message as u8; bytes].into()),
+            _ => Payload::Json(format!("{{\"n\":\"{name}\",\"pad\":\"{}\"}}", "x".repeat(bytes)).into()),
+        };
+        self.calls.add(Command::Publish(Publish {
+            room: room.clone(),
+            data,
+            msg: name.clone().into(),
+            key: name.into(),
+            sent_us: now.0 / 1_000,
+        }));
+        self.work(now, out);
+    }
+
+    pub fn read_history(&mut self, room: &RoomName, now: Moment, out: &mut Vec<Out>) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.calls.add(Command::History(History {
+            room: room.clone(),
+            since: None,
+            limit: 20,
+            reverse: false,
+        }));
+        self.work(now, out);
+    }
+}
+
+/// What the world tells.
+impl Client {
+    /// The token to show: the user, and when it ends.
+    fn token(&self, now: Moment) -> String {
+        match self.has_expiry {
+            true => format!("{}@{}", self.user, (now.0 / 1_000_000) + 8_000),
+            false => self.user.clone(),
+        }
+    }
+
+    pub fn opened(&mut self, now: Moment, out: &mut Vec<Out>) {
+        if self.state != State::Connecting {
+            return out.push(Out::Close);
+        }
+        self.is_open = true;
+        self.reader = Reader::new(Role::Client, 16 << 20, self.link.deflate);
+        let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
+        let resume = names.iter().map(|name| self.join_body(name)).collect();
+        let connect = Connect {
+            token: self.token(now),
+            resume,
+            ..Connect::default()
+        };
+        self.connect_id = self.send(Command::Connect(connect), out);
+    }
+
+    /// Bytes came. They are broken up, decoded and checked.
+    pub fn received(
+        &mut self,
+        bytes: &mut [u8],
+        rooms: &Rooms,
+        inflater: &mut Inflater,
+        now: Moment,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Violation> {
+        self.silent_at = None;
+        let mut frames = Vec::new();
+        let mut close = None;
+        let codec = self.link.codec;
+        let mut input = self.reader.input(bytes, inflater);
+        loop {
+            match input.next() {
+                Ok(None) => break,
+                Ok(Some(Message::Text(message) | Message::Binary(message))) => {
+                    let mut sink = |frame| frames.push(frame);
+                    if let Err(malformed) = codec.decode_server(message, &mut sink) {
+                        return broken("bytes", malformed.to_string());
+                    }
+                }
+                Ok(Some(Message::Ping(_))) => out.push(Out::Pong),
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(Message::Close { code, .. })) => {
+                    close = Some(code.unwrap_or(1005));
+                    break;
+                }
+                Err(error) => return broken("bytes", format!("{} {}", error.code, error.reason)),
+            }
+        }
+        for frame in frames {
+            if self.is_open {
+                self.on_frame(frame, rooms, now, out)?;
+            }
+        }
+        if let Some(code) = close
+            && self.is_open
+        {
+            out.push(Out::Close);
+            self.closed(code, now, out);
+        }
+        Ok(())
+    }
+
+    /// The socket is gone.
+    pub fn closed(&mut self, code: u16, now: Moment, _out: &mut Vec<Out>) {
+        if matches!(self.state, State::Closed | State::Waiting | State::Idle) {
+            return;
+        }
+        self.is_open = false;
+        let come_back = CloseReason::from_number(code).map_or(ComeBack::Yes, CloseReason::come_back);
+        match come_back {
+            ComeBack::Yes | ComeBack::WithNewToken => self.wait(now),
+            ComeBack::No => self.end(now),
+        }
+    }
+
+    pub fn tick(&mut self, now: Moment, out: &mut Vec<Out>) {
+        let is_due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
+        match self.state {
+            State::Waiting if is_due(self.retry_at) => self.begin(now, out),
+            State::Connecting if is_due(self.open_by) => self.drop_connection(now, out),
+            State::Connected if is_due(self.silent_at) => self.drop_connection(now, out),
+            _ => self.work(now, out),
+        }
+    }
+
+    /// When `tick` wants to be called.
+    pub fn wake_at(&self) -> Option<Moment> {
+        match self.state {
+            State::Idle | State::Closed => None,
+            State::Waiting => self.retry_at,
+            State::Connecting => self.open_by,
+            State::Connected => {
+                let rooms = self.rooms.values().filter_map(|room| room.retry_at);
+                let times = [
+                    Some(self.ping_at),
+                    self.silent_at,
+                    self.refresh_at,
+                    self.calls.next_at(),
+                ];
+                times.into_iter().flatten().chain(rooms).min()
+            }
+        }
+    }
+}
+
+/// Connecting.
+impl Client {
+    fn begin(&mut self, now: Moment, out: &mut Vec<Out>) {
+        self.retry_at = None;
+        self.open_by = Some(now + OPEN_TIMEOUT);
+        self.state = State::Connecting;
+        out.push(Out::Open);
+    }
+
+    fn drop_connection(&mut self, now: Moment, out: &mut Vec<Out>) {
+        out.push(Out::Close);
+        self.is_open = false;
+        self.wait(now);
+    }
+
+    /// Full jitter, up to a bound that doubles.
+    fn wait(&mut self, now: Moment) {
+        self.forget_connection();
+        let bound = match self.attempts {
+            0 => self.limits.reconnect_window,
+            attempts => (BACKOFF_MIN * 2u32.pow(attempts.min(8))).min(BACKOFF_MAX),
+        };
+        self.attempts += 1;
+        self.retry_at = Some(now + self.chance.within(bound));
+        self.state = State::Waiting;
+    }
+
+    fn end(&mut self, _now: Moment) {
+        self.forget_connection();
+        self.calls.clear();
+        self.is_open = false;
+        self.retry_at = None;
+        self.state = State::Closed;
+    }
+
+    fn forget_connection(&mut self) {
+        let planted = &mut self.planted;
+        self.calls.connection_lost(|command| {
+            if let Command::Publish(publish) = command
+                && planted.strikes(Mutation::RenameMessage)
+            {
+                publish.msg = format!("again-{}", self.id).into();
+            }
+        });
+        self.joins.clear();
+        self.left.clear();
+        self.silent_at = None;
+        self.refresh_at = None;
+        self.open_by = None;
+        for room in self.rooms.values_mut() {
+            room.is_joined = false;
+            room.join_id = 0;
+            room.retry_at = None;
+        }
+    }
+
+    fn on_connected(&mut self, connected: &Connected, now: Moment, out: &mut Vec<Out>) {
+        self.attempts = 0;
+        self.ping_at = now;
+        self.open_by = None;
+        self.state = State::Connected;
+        self.plan_refresh(connected.expires_in_ms, now);
+        for room in std::mem::take(&mut self.left) {
+            self.send(Command::Leave { room }, out);
+        }
+        let unasked = self.rooms.iter().filter(|(_, room)| room.join_id == 0);
+        for name in unasked.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.send_join(&name, out);
+        }
+        self.work(now, out);
+    }
+
+    fn plan_refresh(&mut self, expires_in_ms: Option<u64>, now: Moment) {
+        self.refresh_at = expires_in_ms.map(|ms| {
+            let ahead = ms / 5 * (75 + self.chance.below(26)) / 100;
+            now + Duration::from_millis((ms - ahead).max(1_000))
+        });
+    }
+}
+
+/// Frames.
+impl Client {
+    fn on_frame(
+        &mut self,
+        frame: ServerFrame,
+        rooms: &Rooms,
+        now: Moment,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Violation> {
+        match frame {
+            ServerFrame::Reply {
+                id,
+                result: Ok(reply),
+            } => self.on_reply(id, reply, rooms, now, out),
+            ServerFrame::Reply {
+                id,
+                result: Err(reject),
+            } => self.on_reject(id, &reject, now, out),
+            ServerFrame::Push(push) => self.on_push(push, rooms, now, out),
+        }
+    }
+
+    fn on_reply(
+        &mut self,
+        id: u32,
+        reply: Reply,
+        rooms: &Rooms,
+        now: Moment,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Violation> {
+        match reply {
+            Reply::Connected(connected) if id == self.connect_id => self.on_connected(&connected, now, out),
+            Reply::Joined(joined) => return self.on_joined(id, &joined, rooms),
+            Reply::Published(published) => {
+                let Some(call) = self.calls.answered(id) else {
+                    return Ok(());
+                };
+                let Command::Publish(publish) = call.command else {
+                    return broken(
+                        "answer",
+                        format!("{published:?} to a command that was no publish"),
+                    );
+                };
+                self.acknowledged += 1;
+                let Some(room) = rooms.get(&publish.room) else {
+                    return broken("acknowledged", "in a room that is not there");
+                };
+                check_published(&published, self.user.as_bytes(), &publish.msg, room)?;
+                self.work(now, out);
+            }
+            Reply::History(page) => {
+                self.calls.answered(id);
+                if let Some(room) = rooms.get(&page.room) {
+                    check_page(&page, room)?;
+                }
+                self.work(now, out);
+            }
+            Reply::Refreshed { expires_in_ms } if id == self.refresh_id => {
+                self.plan_refresh(expires_in_ms, now);
+            }
+            Reply::Pong(_)
+            | Reply::Left
+            | Reply::Filtered
+            | Reply::Presence(_)
+            | Reply::Connected(_)
+            | Reply::Refreshed { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn on_joined(&mut self, id: u32, joined: &Joined, rooms: &Rooms) -> Result<(), Violation> {
+        // Left while the join was under way.
+        let Some((name, since)) = self.joins.remove(&id) else {
+            return Ok(());
+        };
+        if name != joined.room {
+            return broken("answer", format!("{name:?} was asked for: {joined:?}"));
+        }
+        let (Some(state), Some(truth)) = (self.rooms.get_mut(&name), rooms.get(&name)) else {
+            return broken("answer", format!("a room that is not there: {joined:?}"));
+        };
+        state.is_joined = true;
+        state.view.on_joined(joined, since, truth, &self.limits)
+    }
+
+    fn on_reject(
+        &mut self,
+        id: u32,
+        reject: &Reject,
+        now: Moment,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Violation> {
+        let is_retryable = reject.code.number() < 200;
+        let wait = u64::from(reject.retry_after_ms.unwrap_or(1_000));
+        let after = now + Duration::from_micros(wait * (1_000 + self.chance.below(1_000)));
+        if let Some(call) = self.calls.answered(id) {
+            if is_retryable {
+                self.calls.put_back(call, after);
+            } else if reject.code != RejectCode::Disabled {
+                return broken("reject", format!("{:?}: {reject:?}", call.command));
+            }
+            self.work(now, out);
+        } else if let Some((name, _)) = self.joins.remove(&id) {
+            let is_joined = reject.code == RejectCode::AlreadyJoined;
+            if is_joined {
+                // An earlier join was done after all, from a place that is not known: begin again.
+                self.send(Command::Leave { room: name.clone() }, out);
+            }
+            let Some(room) = self.rooms.get_mut(&name).filter(|_| is_retryable || is_joined) else {
+                return broken("reject", format!("a join of {name:?}: {reject:?}"));
+            };
+            room.retry_at = Some(after);
+        } else if id == self.refresh_id {
+            self.refresh_at = Some(now + REFRESH_RETRY);
+        }
+        Ok(())
+    }
+
+    fn on_push(
+        &mut self,
+        push: Push,
+        rooms: &Rooms,
+        now: Moment,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Violation> {
+        match push {
+            Push::Event {
+                room: name,
+                publication,
+            } => {
+                let (Some(state), Some(truth)) = (self.rooms.get_mut(&name), rooms.get(&name)) else {
+                    return Ok(());
+                };
+                // Left a moment ago.
+                if !state.is_joined {
+                    return Ok(());
+                }
+                if state.view.replaying == 0 {
+                    self.live.push((name, publication.offset));
+                }
+                state.view.on_event(&publication, truth)?;
+            }
+            Push::Gap {
+                room,
+                position,
+                reason,
+                count: _,
+            } => {
+                let joined = self.rooms.get_mut(&room).filter(|state| state.is_joined);
+                if let (Some(state), Some(truth)) = (joined, rooms.get(&room)) {
+                    state.view.on_gap(position, reason, truth)?;
+                }
+            }
+            Push::Members(change) => {
+                let joined = self.rooms.get_mut(&change.room).filter(|state| state.is_joined);
+                if let Some(state) = joined {
+                    state.view.on_members(&change);
+                }
+            }
+            Push::Notice(Notice::TokenExpiring { .. }) => self.refresh(now, out),
+            Push::Notice(Notice::Removed { room }) => {
+                return broken("removed", format!("nobody asked to remove it from {room:?}"));
+            }
+            Push::Notice(Notice::Shutdown) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Commands.
+impl Client {
+    /// Does what is due.
+    fn work(&mut self, now: Moment, out: &mut Vec<Out>) {
+        if self.state != State::Connected {
+            return;
+        }
+        self.calls.take_overdue(now);
+        while let Some(command) = self.calls.send_next(self.next_id + 1, now) {
+            self.next_id += 1;
+            let request = Request {
+                id: self.next_id,
+                command: command.clone(),
+            };
+            out.push(Out::Send(encode(self.link.codec, &request)));
+        }
+        let is_due = |room: &RoomState| room.retry_at.is_some_and(|at| at <= now);
+        let due = self.rooms.iter().filter(|(_, room)| is_due(room));
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.send_join(&name, out);
+        }
+        if self.refresh_at.is_some_and(|at| at <= now) {
+            self.refresh(now, out);
+        }
+        if self.ping_at <= now {
+            let patience = self.limits.ping_interval;
+            self.ping_at = now + patience;
+            self.silent_at = Some(self.silent_at.unwrap_or(now + patience * 2));
+            self.ping_id = self.send(Command::Ping { t0_ms: 0.0 }, out);
+        }
+    }
+
+    fn refresh(&mut self, now: Moment, out: &mut Vec<Out>) {
+        self.refresh_at = None;
+        let token = self.token(now);
+        self.refresh_id = self.send(Command::Refresh { token }, out);
+    }
+
+    fn send_join(&mut self, name: &RoomName, out: &mut Vec<Out>) {
+        let (id, join) = self.join_body(name);
+        let command = Command::Join(join);
+        out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
+    }
+
+    fn join_body(&mut self, name: &RoomName) -> (u32, Join) {
+        self.next_id += 1;
+        let id = self.next_id;
+        let state = self
+            .rooms
+            .get_mut(name)
+            .expect("the caller took it from the rooms");
+        let mut since = state.view.position();
+        if since.is_some() && self.planted.strikes(Mutation::ForgetPosition) {
+            since = None;
+        }
+        state.join_id = id;
+        state.retry_at = None;
+        self.joins.insert(id, (name.clone(), since));
+        let JoinOptions { last, enter, members } = state.options;
+        let join = Join {
+            room: name.clone(),
+            since,
+            last,
+            enter,
+            members,
+            wishes: Default::default(),
+        };
+        (id, join)
+    }
+
+    fn send(&mut self, command: Command, out: &mut Vec<Out>) -> u32 {
+        self.next_id += 1;
+        let id = self.next_id;
+        out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
+        id
+    }
+}
+
+fn encode(codec: Codec, request: &Request) -> Bytes {
+    let mut bytes = Vec::new();
+    codec.encode_request(request, &mut bytes);
+    bytes.into()
+}

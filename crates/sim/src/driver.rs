@@ -1,0 +1,475 @@
+//! One shard and what the server's driver does for it, turn by turn, in the driver's order
+//! (`crates/server/src/driver`): inputs, tokens, events, deadlines, requests, one slice of
+//! fan-out, writes, endings. Afterwards the bounds are checked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io::IoSlice,
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tidegate_core::{
+    ConnId, Link, Moment, Setup, Shard,
+    grant::{Claims, Grant},
+    request::{Event, Request},
+};
+use tidegate_wire::{CloseReason, Offset, Reject, RejectCode, RoomName};
+
+use crate::{
+    agenda::{Agenda, Happening},
+    chance::Chance,
+    checks::{Violation, broken},
+    engine::Engine,
+    mutation::{Mutation, Planted},
+    network::Network,
+};
+
+const PING: &[u8] = &[0x89, 0];
+/// How long a connection that ends may take to write its last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Events taken in one turn.
+const EVENTS_MAX: usize = 64;
+/// Pause before a full engine is asked again.
+const ENGINE_PAUSE: Duration = Duration::from_millis(1);
+/// How often all subscriptions of a shard may be visited while a publication waits for one of
+/// them: the walk under way and the next, with the quarter of the visits that is kept for those.
+const WALKS_MAX: u64 = 8;
+/// Above this many connections each of them is looked at only now and then.
+const LOOK_AT_ALL_MAX: usize = 64;
+
+/// What came from the network.
+#[derive(Debug)]
+pub enum Input {
+    Open(usize, Link),
+    Message(usize, Bytes),
+    Pong(usize),
+    End(usize),
+}
+
+/// What a shard's turn touches.
+pub struct Outside<'a> {
+    pub network: &'a mut Network,
+    pub engine: &'a mut Engine,
+    pub agenda: &'a mut Agenda,
+}
+
+/// See the module.
+pub struct Node {
+    pub index: usize,
+    pub shard: Shard,
+    pub inputs: VecDeque<Input>,
+    pub events: VecDeque<Event>,
+    pub turn_at: Option<Moment>,
+    pub held_until: Moment,
+    /// The verifier of tokens neither lingers nor fails any more.
+    pub is_healed: bool,
+    /// When each publication came here, in visits of the fan-out.
+    pub born: BTreeMap<(RoomName, Offset), u64>,
+    setup: Setup,
+    visits: usize,
+    visits_total: u64,
+    subscriptions_max: usize,
+    links: BTreeMap<ConnId, usize>,
+    heard: BTreeMap<ConnId, Moment>,
+    blocked: BTreeSet<ConnId>,
+    writable: Vec<ConnId>,
+    verifying: VecDeque<(Moment, ConnId, String)>,
+    farewells: BTreeMap<ConnId, Moment>,
+    stuck: Option<Request>,
+    next_pulse: Moment,
+    chance: Chance,
+    grants: Rc<[Grant]>,
+    planted: Planted,
+    turns: u64,
+}
+
+impl Node {
+    pub fn new(
+        setup: Setup,
+        visits: usize,
+        seed: u64,
+        grants: Rc<[Grant]>,
+        now: Moment,
+        planted: Planted,
+    ) -> Self {
+        let index = usize::from(setup.index);
+        Self {
+            index,
+            shard: Shard::new(setup.clone()),
+            inputs: VecDeque::new(),
+            events: VecDeque::new(),
+            turn_at: None,
+            held_until: now,
+            is_healed: false,
+            born: BTreeMap::new(),
+            visits,
+            visits_total: 0,
+            subscriptions_max: 0,
+            links: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            writable: Vec::new(),
+            verifying: VecDeque::new(),
+            farewells: BTreeMap::new(),
+            stuck: None,
+            next_pulse: now + setup.limits.ping_interval,
+            chance: Chance::of(seed ^ now.0, "shard", index),
+            grants,
+            planted,
+            turns: 0,
+            setup,
+        }
+    }
+
+    /// Begins anew, as the next process would. Its links must have been cut.
+    pub fn restart(&mut self, now: Moment) {
+        let setup = Setup {
+            seed: self.chance.number(),
+            ..self.setup.clone()
+        };
+        let turn_at = self.turn_at;
+        let seed = self.chance.number();
+        *self = Self::new(
+            setup,
+            self.visits,
+            seed,
+            self.grants.clone(),
+            now,
+            self.planted.clone(),
+        );
+        self.turn_at = turn_at;
+    }
+
+    /// The links that are open here.
+    pub fn links(&self) -> Vec<usize> {
+        self.links.values().copied().collect()
+    }
+
+    /// Plans a turn at `at`, unless there is an earlier one.
+    pub fn plan_turn(&mut self, at: Moment, agenda: &mut Agenda) {
+        let at = at.max(self.held_until);
+        if self.turn_at.is_none_or(|planned| at < planned) {
+            self.turn_at = Some(at);
+            agenda.plan(at, Happening::Turn(self.index));
+        }
+    }
+
+    /// A link's buffer has place again.
+    pub fn on_writable(&mut self, conn: ConnId) -> bool {
+        if self.blocked.contains(&conn) && !self.planted.strikes(Mutation::ForgetWritable) {
+            self.writable.push(conn);
+            return true;
+        }
+        false
+    }
+
+    /// One turn.
+    pub fn turn(&mut self, now: Moment, outside: &mut Outside<'_>) -> Result<(), Violation> {
+        self.turns += 1;
+        while let Some(input) = self.inputs.pop_front() {
+            self.on_input(input, now, outside);
+        }
+        self.verify(now);
+        self.take_events(now);
+        if self.shard.deadline().is_some_and(|at| at <= now) {
+            self.shard.handle_timeout(now);
+        }
+        self.end_overdue(now, outside);
+        self.move_pulse(now);
+        self.submit(now, outside);
+        let subscriptions = self.shard.counters().subscriptions as usize;
+        self.subscriptions_max = self.subscriptions_max.max(subscriptions);
+        if self.shard.has_fan_out() {
+            self.visits_total += self.shard.fan_out(self.visits, now) as u64;
+        }
+        for conn in std::mem::take(&mut self.writable) {
+            self.write(conn, now, outside);
+        }
+        while let Some(conn) = self.shard.poll_dirty() {
+            if !self.planted.strikes(Mutation::ForgetDirty) {
+                self.write(conn, now, outside);
+            }
+        }
+        while let Some(conn) = self.shard.poll_closing() {
+            self.farewells.insert(conn, now + FAREWELL);
+            self.write(conn, now, outside);
+        }
+        self.submit(now, outside);
+        self.check(outside)?;
+        self.plan_next(now, outside);
+        Ok(())
+    }
+
+    fn on_input(&mut self, input: Input, now: Moment, outside: &mut Outside<'_>) {
+        match input {
+            Input::Open(link, kind) => {
+                let Some(conn) = self.shard.handle_open(kind, now) else {
+                    return outside.network.finish(link, now, outside.agenda);
+                };
+                self.links.insert(conn, link);
+                self.heard.insert(conn, now);
+                outside.network.accept(link, conn, now, outside.agenda);
+            }
+            Input::Message(link, message) => {
+                if let Some(conn) = outside.network.links[link].conn {
+                    self.heard.insert(conn, now);
+                    self.shard.handle_message(conn, &message, now);
+                }
+            }
+            Input::Pong(link) => {
+                if let Some(conn) = outside.network.links[link].conn {
+                    self.heard.insert(conn, now);
+                }
+            }
+            Input::End(link) => {
+                if let Some(conn) = outside.network.links[link].conn {
+                    self.remove(conn, now, outside);
+                }
+            }
+        }
+    }
+
+    /// Tokens are `user` or `user@the millisecond it ends`. Now and then it takes a while, or fails.
+    fn verify(&mut self, now: Moment) {
+        while let Some((conn, token)) = self.shard.poll_verify() {
+            let delay = match self.chance.below(8) {
+                0 if !self.is_healed => Duration::from_millis(self.chance.below(300)),
+                _ => Duration::ZERO,
+            };
+            self.verifying.push_back((now + delay, conn, token));
+        }
+        while let Some(place) = self.verifying.iter().position(|(at, ..)| *at <= now) {
+            let Some((_, conn, token)) = self.verifying.remove(place) else {
+                break;
+            };
+            let (user, expires) = match token.split_once('@') {
+                Some((user, ms)) => (user, ms.parse::<u64>().ok().map(|ms| Moment(ms * 1_000_000))),
+                None => (token.as_str(), None),
+            };
+            let result = match (
+                expires.is_some_and(|at| at <= now),
+                !self.is_healed && self.chance.one_in(64),
+            ) {
+                (true, _) => Err(Reject::new(RejectCode::TokenExpired, "")),
+                (_, true) => Err(Reject::retry(RejectCode::Unavailable, 500, "no keys")),
+                _ => Ok(Claims {
+                    user: Bytes::copy_from_slice(user.as_bytes()),
+                    info: Bytes::new(),
+                    expires,
+                    grants: self.grants.clone(),
+                }),
+            };
+            self.shard.handle_verified(conn, result, now);
+        }
+    }
+
+    fn take_events(&mut self, now: Moment) {
+        for _ in 0..EVENTS_MAX {
+            if !self.shard.wants_events() {
+                return;
+            }
+            let Some(event) = self.events.pop_front() else {
+                return;
+            };
+            match &event {
+                Event::Publication { room, publication } => {
+                    let key = (room.clone(), publication.offset);
+                    self.born.insert(key, self.visits_total);
+                }
+                // What was missed comes otherwise, and offsets may begin anew.
+                Event::Attached { room, .. } | Event::Broken { room } => {
+                    self.born.retain(|(other, _), _| other != room);
+                }
+                Event::Published { .. }
+                | Event::History { .. }
+                | Event::Presence { .. }
+                | Event::Members(_) => {}
+            }
+            self.shard.handle_event(event, now);
+        }
+    }
+
+    fn end_overdue(&mut self, now: Moment, outside: &mut Outside<'_>) {
+        let overdue = self.farewells.iter().filter(|(_, at)| **at <= now);
+        for conn in overdue.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            self.remove(conn, now, outside);
+        }
+    }
+
+    fn move_pulse(&mut self, now: Moment) {
+        if now < self.next_pulse {
+            return;
+        }
+        let interval = self.setup.limits.ping_interval;
+        self.next_pulse = now + interval;
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            if self.farewells.contains_key(&conn) {
+                continue;
+            }
+            let heard = self.heard.get(&conn).copied().unwrap_or_default();
+            if now.since(heard) >= interval * 2 {
+                self.shard.close(conn, CloseReason::PingTimeout, now);
+            } else {
+                self.shard.push_control(conn, Bytes::from_static(PING), now);
+            }
+        }
+    }
+
+    fn submit(&mut self, now: Moment, outside: &mut Outside<'_>) {
+        while outside.engine.has_place() {
+            let Some(request) = self.stuck.take().or_else(|| self.shard.poll_request()) else {
+                return;
+            };
+            outside.engine.submit(self.index as u8, request, now);
+        }
+        self.stuck = self.stuck.take().or_else(|| self.shard.poll_request());
+    }
+
+    /// Writes one outbox into its link, as far as that takes it.
+    fn write(&mut self, conn: ConnId, now: Moment, outside: &mut Outside<'_>) {
+        let Some(link) = self.links.get(&conn).copied() else {
+            return;
+        };
+        let stamp = (!self.blocked.remove(&conn)).then_some(self.visits_total);
+        loop {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = self.shard.outbox(conn, &mut slices);
+            if count == 0 {
+                break;
+            }
+            let shown: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            let taken = outside
+                .network
+                .write(link, &slices[..count], stamp, now, outside.agenda);
+            if taken == 0 {
+                self.blocked.insert(conn);
+                return;
+            }
+            let mut told = taken;
+            if taken < shown && self.planted.strikes(Mutation::OverstateWritten) {
+                told += 1;
+            }
+            if self.planted.strikes(Mutation::UnderstateWritten) {
+                told -= 1;
+            }
+            self.shard.handle_written(conn, told, now);
+        }
+        if self.farewells.contains_key(&conn) {
+            self.remove(conn, now, outside);
+        }
+    }
+
+    /// The connection is over at this end.
+    fn remove(&mut self, conn: ConnId, now: Moment, outside: &mut Outside<'_>) {
+        let Some(link) = self.links.remove(&conn) else {
+            return;
+        };
+        self.heard.remove(&conn);
+        self.blocked.remove(&conn);
+        self.farewells.remove(&conn);
+        outside.network.links[link].conn = None;
+        outside.network.finish(link, now, outside.agenda);
+        if !self.planted.strikes(Mutation::ForgetClosed) {
+            self.shard.handle_closed(conn, now);
+        }
+    }
+
+    /// The bounds, after every turn.
+    fn check(&mut self, outside: &Outside<'_>) -> Result<(), Violation> {
+        let limits = &self.setup.limits;
+        let waiting = self.shard.waiting();
+        if waiting.sessions != self.links.len() {
+            let detail = format!("{} sessions, {} links", waiting.sessions, self.links.len());
+            return broken("sessions", detail);
+        }
+        if waiting.feeds_bytes > limits.windows_bytes_max + waiting.pending_bytes {
+            return broken("windows", format!("{waiting:?}"));
+        }
+        let window = self.setup.policies.iter().map(|policy| policy.window_bytes).max();
+        if waiting.pending_bytes > limits.pending_bytes_max + window.unwrap_or(0) + (16 << 10) {
+            return broken("pending", format!("{waiting:?}"));
+        }
+        let exits = (self.links.len() + 64) * limits.rooms_max;
+        if waiting.requests > limits.requests_max + exits {
+            return broken("requests", format!("{waiting:?}"));
+        }
+        if self.links.len() > LOOK_AT_ALL_MAX && !self.turns.is_multiple_of(256) {
+            return Ok(());
+        }
+        let mut bytes = 0;
+        for (conn, link) in &self.links {
+            let waits = self.shard.outbox_bytes(*conn);
+            bytes += waits;
+            // Only a first frame may be larger than the bound.
+            if waits > limits.outbox_bytes_max + limits.frame_bytes_max {
+                return broken("outbox", format!("{waits} bytes for {conn:?}"));
+            }
+            if waits > 0 && !self.blocked.contains(conn) && self.writable.is_empty() {
+                return broken(
+                    "flush",
+                    format!("{waits} bytes wait for {conn:?}, and nobody will write them"),
+                );
+            }
+            let is_stuck = self.blocked.contains(conn) && !outside.network.is_full(*link);
+            if is_stuck && !self.writable.contains(conn) {
+                return broken("flush", format!("{conn:?} is blocked, its link has place"));
+            }
+        }
+        if bytes as u64 != self.shard.counters().outbox_bytes {
+            let counted = self.shard.counters().outbox_bytes;
+            return broken("counters", format!("{bytes} bytes wait, {counted} are counted"));
+        }
+        Ok(())
+    }
+
+    fn plan_next(&mut self, now: Moment, outside: &mut Outside<'_>) {
+        let has_events = !self.events.is_empty() && self.shard.wants_events();
+        let busy = (self.shard.has_fan_out() || has_events).then(|| now + Duration::from_micros(20));
+        let full = self.stuck.is_some().then(|| now + ENGINE_PAUSE);
+        let verified = self.verifying.iter().map(|(at, ..)| *at).min();
+        let farewell = self.farewells.values().min().copied();
+        let times = [
+            busy,
+            full,
+            verified,
+            farewell,
+            self.shard.deadline(),
+            Some(self.next_pulse),
+        ];
+        if let Some(at) = times.into_iter().flatten().min() {
+            self.plan_turn(at.max(now + Duration::from_micros(1)), outside.agenda);
+        }
+    }
+
+    /// Whether a publication that was written to its subscriber at `stamp` came in time: with
+    /// all subscribers of the shard visited at most so often in between.
+    pub fn check_visits(&self, room: &RoomName, offset: Offset, stamp: u64) -> Result<u64, Violation> {
+        let Some(born) = self.born.get(&(room.clone(), offset)) else {
+            return Ok(0);
+        };
+        let waited = stamp.saturating_sub(*born);
+        let subscriptions = self.subscriptions_max as u64;
+        match waited <= WALKS_MAX * subscriptions + self.visits as u64 {
+            true => Ok(waited),
+            false => broken(
+                "starvation",
+                format!(
+                    "{room:?} {offset} waited for {waited} visits; there are {subscriptions} subscriptions"
+                ),
+            ),
+        }
+    }
+
+    /// At rest nothing waits.
+    pub fn check_at_rest(&self) -> Result<(), Violation> {
+        let waiting = self.shard.waiting();
+        let is_empty = waiting.requests == 0 && waiting.tickets == 0 && waiting.pending_bytes == 0;
+        let is_written = waiting.frames == 0 && self.shard.counters().outbox_bytes == 0;
+        if !is_empty || !is_written || !self.events.is_empty() || self.shard.has_fan_out() {
+            return broken("rest", format!("something waits: {waiting:?}"));
+        }
+        Ok(())
+    }
+}

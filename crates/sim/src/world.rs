@@ -1,0 +1,561 @@
+//! A run: clients, network, shards and engine under one clock, moved by a plan.
+//!
+//! Everything that happens comes out of one agenda; nothing else moves time. When the plan
+//! is done all faults end, the world comes to rest, and then every ledger must balance.
+
+use std::{collections::BTreeSet, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use tidegate_core::{
+    Moment, Policies, Setup, WallClock,
+    grant::{Grant, Rights},
+    request::Event,
+};
+use tidegate_wire::ws::reader::Inflater;
+
+use crate::{
+    agenda::{Agenda, Happening, Up},
+    checks::{Violation, broken, check_messages},
+    client::{Client, Out, State},
+    driver::{Input, Node, Outside},
+    engine::Engine,
+    mutation::{Mutation, Planted},
+    network::Network,
+    plan::{Action, Fate, Plan},
+    trace::Trace,
+};
+
+/// Time to come to rest after the faults end: reconnects, leases, timeouts.
+const REST: Duration = Duration::from_secs(40);
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The same for the same seed.
+    pub hash: u64,
+    pub violation: Option<Violation>,
+    pub lines: Vec<String>,
+    pub stats: Stats,
+}
+
+/// What happened in a run, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub happenings: u64,
+    pub events: u64,
+    pub acknowledged: u64,
+    pub given_up: u64,
+    pub connections: u64,
+    pub gaps: u64,
+    pub replayed: u64,
+    pub too_slow: u64,
+    /// Most visits a publication waited for at a subscriber that was not blocked.
+    pub visits_waited: u64,
+}
+
+impl Stats {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.happenings += other.happenings;
+        self.events += other.events;
+        self.acknowledged += other.acknowledged;
+        self.given_up += other.given_up;
+        self.connections += other.connections;
+        self.gaps += other.gaps;
+        self.replayed += other.replayed;
+        self.too_slow += other.too_slow;
+        self.visits_waited = self.visits_waited.max(other.visits_waited);
+    }
+}
+
+/// See the module.
+pub struct World {
+    plan: Plan,
+    now: Moment,
+    agenda: Agenda,
+    clients: Vec<Client>,
+    /// Each client's connection at present.
+    links: Vec<Option<usize>>,
+    /// When each client will be called.
+    wakes: Vec<Option<Moment>>,
+    network: Network,
+    nodes: Vec<Node>,
+    engine: Engine,
+    engine_at: Option<Moment>,
+    /// When the last event on its way to each shard arrives.
+    last_event: Vec<Moment>,
+    /// Which server process this is.
+    server: u32,
+    inflater: Inflater,
+    trace: Trace,
+    stats: Stats,
+}
+
+/// Runs a plan.
+pub fn run(plan: &Plan, mutation: Option<Mutation>, wants_lines: bool) -> Outcome {
+    let mut world = World::new(plan.clone(), mutation, wants_lines);
+    let violation = world.run().err();
+    if let Some(violation) = &violation {
+        let Violation { check, detail } = violation;
+        world
+            .trace
+            .say(world.now, "VIOLATION", format_args!("{check}: {detail}"));
+    }
+    world.stats.happenings = world.trace.events;
+    Outcome {
+        hash: world.trace.hash(),
+        violation,
+        lines: world.trace.lines().to_vec(),
+        stats: world.stats,
+    }
+}
+
+impl World {
+    fn new(plan: Plan, mutation: Option<Mutation>, wants_lines: bool) -> Self {
+        let policies = Policies::new(plan.policies.clone());
+        let grants: Rc<[Grant]> = Rc::new([Grant {
+            pattern: "*".into(),
+            rights: Rights::ALL,
+        }]);
+        let node = |index: usize| {
+            let setup = Setup {
+                index: index as u16,
+                policies: policies.clone(),
+                limits: plan.limits.clone(),
+                wall: WallClock { origin_us: 0 },
+                seed: plan.seed,
+            };
+            let planted = Planted::new(mutation, plan.seed, index);
+            Node::new(setup, plan.visits, plan.seed, grants.clone(), Moment(0), planted)
+        };
+        Self {
+            now: Moment(0),
+            agenda: Agenda::default(),
+            clients: (0..plan.clients)
+                .map(|id| Client::new(id, &plan, mutation))
+                .collect(),
+            links: vec![None; plan.clients],
+            wakes: vec![None; plan.clients],
+            network: Network::new(plan.clients, plan.seed),
+            nodes: (0..plan.shards).map(node).collect(),
+            engine: Engine::new(policies.clone(), plan.engine_requests_max, plan.seed, mutation),
+            engine_at: None,
+            last_event: vec![Moment(0); plan.shards],
+            server: 0,
+            inflater: Inflater::default(),
+            trace: Trace::new(wants_lines),
+            stats: Stats::default(),
+            plan,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Violation> {
+        for (place, (at, _)) in self.plan.actions.iter().enumerate() {
+            self.agenda.plan(*at, Happening::Act(place));
+        }
+        self.agenda.plan(self.plan.ends, Happening::Heal);
+        while let Some((at, happening)) = self.agenda.next(self.plan.ends + REST) {
+            self.now = at;
+            self.happen(happening)?;
+            self.plan_engine();
+        }
+        self.check_at_rest()
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+        let now = self.now;
+        match happening {
+            Happening::Act(place) => {
+                let action = self.plan.actions[place].1.clone();
+                self.trace.say(now, "action", format_args!("{action:?}"));
+                self.act(&action);
+            }
+            Happening::Wake(client) => {
+                if self.wakes[client] == Some(now) {
+                    self.wakes[client] = None;
+                }
+                let is_due = self.clients[client].wake_at().is_some_and(|at| at <= now);
+                self.with_client(client, |client, out| {
+                    if is_due {
+                        client.tick(now, out);
+                    }
+                });
+            }
+            Happening::Up(link, up) => self.on_up(link, up),
+            Happening::Opened(link) => {
+                if self.is_current(link) {
+                    let client = self.network.links[link].client;
+                    self.trace
+                        .say(now, "opened", format_args!("client {client}, link {link}"));
+                    self.with_client(client, |client, out| client.opened(now, out));
+                }
+            }
+            Happening::Drain(link) => {
+                let has_place = self.network.drain(link, now, &mut self.agenda);
+                let Link { shard, conn } = self.link(link);
+                if let (true, Some(conn)) = (has_place, conn)
+                    && self.nodes[shard].on_writable(conn)
+                {
+                    self.nodes[shard].plan_turn(now, &mut self.agenda);
+                }
+            }
+            Happening::Down(link, bytes, stamp) => return self.on_down(link, bytes, stamp),
+            Happening::DownEnd(link) => {
+                if self.is_current(link) {
+                    let client = self.network.links[link].client;
+                    self.trace
+                        .say(now, "lost", format_args!("client {client}, link {link}"));
+                    self.network.links[link].has_client = false;
+                    self.links[client] = None;
+                    self.with_client(client, |client, out| client.closed(1006, now, out));
+                }
+            }
+            Happening::Turn(shard) => return self.on_turn(shard),
+            Happening::Engine => {
+                if self.engine_at == Some(now) {
+                    self.engine_at = None;
+                }
+                let events = self.engine.step(now);
+                self.spread(events);
+            }
+            Happening::Events(shard, server, events) => {
+                if server == self.server {
+                    let node = &mut self.nodes[shard];
+                    node.events.extend(events);
+                    node.plan_turn(now, &mut self.agenda);
+                }
+            }
+            Happening::Heal => self.heal(),
+        }
+        Ok(())
+    }
+
+    fn plan_engine(&mut self) {
+        let Some(at) = self.engine.deadline().map(|at| at.max(self.now)) else {
+            return;
+        };
+        if self.engine_at.is_none_or(|planned| at < planned) {
+            self.engine_at = Some(at);
+            self.agenda.plan(at, Happening::Engine);
+        }
+    }
+
+    /// Sends events on their way, in order for each shard.
+    fn spread(&mut self, events: Vec<(u8, Event)>) {
+        let mut by_shard: Vec<Vec<Event>> = vec![Vec::new(); self.nodes.len()];
+        for (port, event) in events {
+            self.trace
+                .say(self.now, "engine", format_args!("to shard {port}: {event:?}"));
+            by_shard[usize::from(port)].push(event);
+        }
+        for (shard, events) in by_shard.into_iter().enumerate() {
+            if !events.is_empty() {
+                let at = self.last_event[shard].max(self.now + Duration::from_micros(50));
+                self.last_event[shard] = at;
+                self.agenda
+                    .plan(at, Happening::Events(shard, self.server, events));
+            }
+        }
+    }
+
+    fn on_turn(&mut self, shard: usize) -> Result<(), Violation> {
+        let now = self.now;
+        let node = &mut self.nodes[shard];
+        // An earlier turn was planned later.
+        if node.turn_at != Some(now) {
+            return Ok(());
+        }
+        node.turn_at = None;
+        if node.held_until > now {
+            node.plan_turn(now, &mut self.agenda);
+            return Ok(());
+        }
+        self.trace.say(now, "turn", format_args!("shard {shard}"));
+        let mut outside = Outside {
+            network: &mut self.network,
+            engine: &mut self.engine,
+            agenda: &mut self.agenda,
+        };
+        node.turn(now, &mut outside)
+    }
+
+    fn on_up(&mut self, link: usize, up: Up) {
+        let client = self.network.links[link].client;
+        self.trace.say(
+            self.now,
+            "up",
+            format_args!("client {client}, link {link}: {up:?}"),
+        );
+        let input = match up {
+            Up::Open => Input::Open(link, self.clients[client].link),
+            Up::Message(message) => Input::Message(link, message),
+            Up::Pong => Input::Pong(link),
+            Up::End => Input::End(link),
+        };
+        let node = &mut self.nodes[self.network.links[link].shard];
+        node.inputs.push_back(input);
+        node.plan_turn(self.now, &mut self.agenda);
+    }
+
+    fn on_down(&mut self, link: usize, mut bytes: Vec<u8>, stamp: Option<u64>) -> Result<(), Violation> {
+        if !self.is_current(link) {
+            return Ok(());
+        }
+        let (now, client) = (self.now, self.network.links[link].client);
+        self.trace.say(
+            now,
+            "down",
+            format_args!("client {client}, link {link}: {} bytes", bytes.len()),
+        );
+        self.trace.mark(&bytes);
+        let mut out = Vec::new();
+        let (rooms, inflater) = (&self.engine.rooms, &mut self.inflater);
+        let result = self.clients[client].received(&mut bytes, rooms, inflater, now, &mut out);
+        if let Err(Violation { check, detail }) = result {
+            return broken(check, format!("client {client}: {detail}"));
+        }
+        self.do_all(client, out);
+        let live = std::mem::take(&mut self.clients[client].live);
+        self.stats.events += live.len() as u64;
+        let node = &self.nodes[self.network.links[link].shard];
+        for (room, offset) in live {
+            if let Some(stamp) = stamp {
+                let waited = node.check_visits(&room, offset, stamp)?;
+                self.stats.visits_waited = self.stats.visits_waited.max(waited);
+            }
+        }
+        Ok(())
+    }
+
+    fn with_client(&mut self, client: usize, act: impl FnOnce(&mut Client, &mut Vec<Out>)) {
+        let mut out = Vec::new();
+        act(&mut self.clients[client], &mut out);
+        self.do_all(client, out);
+    }
+
+    /// Does what a client wants, and plans when to ask it again.
+    fn do_all(&mut self, client: usize, out: Vec<Out>) {
+        let now = self.now;
+        for wish in out {
+            match (wish, self.links[client]) {
+                (Out::Open, _) => {
+                    let shards = self.nodes.len();
+                    let link = self.network.open(client, shards, now, &mut self.agenda);
+                    self.links[client] = Some(link);
+                    self.stats.connections += 1;
+                }
+                (Out::Send(message), Some(link)) => {
+                    self.network
+                        .send_up(link, Up::Message(message), now, &mut self.agenda);
+                }
+                (Out::Pong, Some(link)) => self.network.send_up(link, Up::Pong, now, &mut self.agenda),
+                (Out::Close, Some(link)) => {
+                    self.network.close_client(link, now, &mut self.agenda);
+                    self.links[client] = None;
+                }
+                (Out::Send(_) | Out::Pong | Out::Close, None) => {}
+            }
+        }
+        if let Some(at) = self.clients[client].wake_at().map(|at| at.max(now))
+            && self.wakes[client].is_none_or(|planned| at < planned)
+        {
+            self.wakes[client] = Some(at);
+            self.agenda.plan(at, Happening::Wake(client));
+        }
+    }
+
+    fn is_current(&self, link: usize) -> bool {
+        let of = &self.network.links[link];
+        of.has_client && self.links[of.client] == Some(link)
+    }
+
+    fn link(&self, link: usize) -> Link {
+        let link = &self.network.links[link];
+        Link {
+            shard: link.shard,
+            conn: link.conn,
+        }
+    }
+}
+
+struct Link {
+    shard: usize,
+    conn: Option<tidegate_core::ConnId>,
+}
+
+/// Actions.
+impl World {
+    fn act(&mut self, action: &Action) {
+        let now = self.now;
+        let rooms = self.plan.rooms.clone();
+        match *action {
+            Action::Connect { client } => self.with_client(client, |c, out| c.connect(now, out)),
+            Action::Quit { client } => self.with_client(client, |c, out| c.quit(now, out)),
+            Action::Join {
+                client,
+                room,
+                options,
+            } => {
+                self.with_client(client, |c, out| c.join(&rooms[room], options, out));
+            }
+            Action::Leave { client, room } => {
+                self.with_client(client, |c, out| c.leave(&rooms[room], out));
+            }
+            Action::Publish {
+                client,
+                room,
+                count,
+                bytes,
+            } => {
+                for _ in 0..count {
+                    self.with_client(client, |c, out| c.publish(&rooms[room], bytes, now, out));
+                }
+            }
+            Action::ReadHistory { client, room } => {
+                self.with_client(client, |c, out| c.read_history(&rooms[room], now, out));
+            }
+            Action::Cut { client, side } => {
+                if let Some(link) = self.links[client] {
+                    self.network.cut(link, side, now, &mut self.agenda);
+                }
+            }
+            Action::Silence { client, time } => {
+                if let Some(link) = self.links[client] {
+                    self.network.silence(link, now + time);
+                }
+            }
+            Action::StopReading { client, time } => {
+                self.network.weather[client].stopped_until = now + time;
+            }
+            Action::Trickle {
+                client,
+                bytes_per_ms,
+                time,
+            } => self.network.weather[client].slow = (now + time, bytes_per_ms),
+            Action::Offline { client, time } => {
+                self.network.weather[client].offline_until = now + time;
+                if let Some(link) = self.links[client] {
+                    self.network
+                        .cut(link, crate::plan::Side::Both, now, &mut self.agenda);
+                }
+            }
+            Action::Kick { client } => {
+                let user = Bytes::from(self.clients[client].user.clone());
+                for node in &mut self.nodes {
+                    node.shard.disconnect(&user, now);
+                    node.plan_turn(now, &mut self.agenda);
+                }
+            }
+            Action::HoldShard { shard, time } => {
+                self.nodes[shard].held_until = now + time;
+                self.nodes[shard].plan_turn(now + time, &mut self.agenda);
+            }
+            Action::StallEngine { time } => self.engine.faults.stalled_until = now + time,
+            Action::SlowEngine { delay, time } => self.engine.faults.slow = (now + time, delay),
+            Action::Refuse { keeps, time } => {
+                self.engine.faults.refuses_until = now + time;
+                self.engine.faults.keeps_while_refusing = keeps;
+            }
+            Action::LoseAnswers { count } => self.engine.faults.lost_answers += count,
+            Action::Break { room, shard } => {
+                let events = self.engine.break_attachment(&rooms[room], shard as u8);
+                self.spread(events.into_iter().collect());
+            }
+            Action::Trim { room, keep } => self.engine.trim(&rooms[room], keep),
+            Action::RestartEngine { fate } => {
+                let events = self.engine.restart(fate, now);
+                self.spread(events);
+            }
+            Action::RestartServer { fate } => self.restart_server(fate),
+        }
+    }
+
+    fn restart_server(&mut self, fate: Fate) {
+        self.server += 1;
+        for place in 0..self.nodes.len() {
+            for link in self.nodes[place].links() {
+                self.network
+                    .cut(link, crate::plan::Side::Client, self.now, &mut self.agenda);
+                self.network.links[link].conn = None;
+            }
+            self.collect_counters(place);
+            self.nodes[place].restart(self.now);
+            self.nodes[place].plan_turn(self.now, &mut self.agenda);
+        }
+        self.engine.restart_with_server(fate);
+    }
+
+    fn heal(&mut self) {
+        let now = self.now;
+        self.trace.say(now, "heal", format_args!("all faults end"));
+        self.network.heal(now, &mut self.agenda);
+        self.engine.faults = Default::default();
+        for node in &mut self.nodes {
+            node.held_until = now;
+            node.is_healed = true;
+            node.plan_turn(now, &mut self.agenda);
+        }
+    }
+
+    fn collect_counters(&mut self, node: usize) {
+        let counters = self.nodes[node].shard.counters();
+        self.stats.gaps += counters.gaps_total;
+        self.stats.replayed += counters.replayed_total;
+        // TooSlow is the second of all reasons to close.
+        self.stats.too_slow += counters.closes_total[1];
+    }
+}
+
+/// At rest.
+impl World {
+    fn check_at_rest(&mut self) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            self.collect_counters(node);
+            self.nodes[node].check_at_rest()?;
+        }
+        for (name, room) in &self.engine.rooms {
+            check_messages(name, room)?;
+        }
+        let mut entered = std::collections::BTreeMap::<_, BTreeSet<Bytes>>::new();
+        for (id, client) in self.clients.iter().enumerate() {
+            self.stats.acknowledged += client.acknowledged;
+            self.stats.given_up += client.calls.given_up;
+            match client.state {
+                State::Idle | State::Closed => continue,
+                State::Connected => {}
+                State::Connecting | State::Waiting => {
+                    return broken("liveness", format!("client {id} is {:?}", client.state));
+                }
+            }
+            if !client.calls.is_empty() {
+                return broken(
+                    "liveness",
+                    format!("{} calls of client {id} wait", client.calls.len()),
+                );
+            }
+            for (name, state) in &client.rooms {
+                let Some(room) = self.engine.rooms.get(name).filter(|_| state.is_joined) else {
+                    return broken("liveness", format!("client {id} is not in {name:?}"));
+                };
+                if let Err(Violation { check, detail }) = state.view.check_at_rest(room) {
+                    return broken(check, format!("client {id} in {name:?}: {detail}"));
+                }
+                if state.options.enter {
+                    let users = entered.entry(name.clone()).or_default();
+                    users.insert(Bytes::from(client.user.clone()));
+                }
+            }
+        }
+        for (name, room) in &self.engine.rooms {
+            let expected = entered.remove(name).unwrap_or_default();
+            if room.presence.users() != expected {
+                let detail = format!(
+                    "{name:?}: {expected:?} entered, {:?} listed",
+                    room.presence.users()
+                );
+                return broken("presence", detail);
+            }
+        }
+        Ok(())
+    }
+}
