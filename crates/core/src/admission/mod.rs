@@ -1,0 +1,12 @@
+//! Admission: what is let in while there is less of something than is asked for.
+//!
+//! Three questions with three answers. Does this one ask too often ([`Bucket`],
+//! [`Buckets`])? Can what stands behind us take one more ([`Limiter`])? When not
+//! everything can be served, what goes first ([`Shedder`])? All of them are values:
+//! time is handed in, and an answer is returned.
+
+mod bucket;
+mod buckets;
+
+pub use bucket::{Bucket, Rate};
+pub use buckets::Buckets;
