@@ -7,6 +7,8 @@
 
 mod bucket;
 mod buckets;
+mod window;
 
 pub use bucket::{Bucket, Rate};
 pub use buckets::Buckets;
+pub use window::{Histogram, LATENCY_MAX, Quantile, Window};
