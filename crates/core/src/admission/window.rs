@@ -47,6 +47,12 @@ impl Quantile {
         })
     }
 
+    /// How many of `len` values must be known for this quantile of them to be known as well,
+    /// if the others are the largest: half of those beyond it may be missing.
+    pub(super) fn halfway_to_all(self, len: u32) -> u32 {
+        Self(5_000 + self.0 / 2).rank(len) as u32
+    }
+
     /// The rank of this quantile among `len` values, counted from 1.
     fn rank(self, len: u32) -> u64 {
         (u64::from(len) * u64::from(self.0)).div_ceil(10_000)
