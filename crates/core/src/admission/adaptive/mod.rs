@@ -28,6 +28,7 @@ use foldhash::{SharedSeed, fast::SeedableRandomState};
 
 use super::{
     limit::{Limit, Measured},
+    shed::Pressure,
     window::{Histogram, LATENCY_MAX, Quantile},
 };
 use crate::moment::Moment;
@@ -238,9 +239,9 @@ impl Limiter {
 
     /// Returns how hard the limit presses, 0 to 1: up to 0.9 by the calls in flight, the
     /// rest by the share of callers that had to be refused.
-    pub fn pressure(&self) -> f64 {
+    pub fn pressure(&self) -> Pressure {
         let in_flight = f64::from(self.in_flight.max(self.peak_last));
-        0.9 * (in_flight / self.estimate).min(1.0) + 0.1 * self.refused_share_last
+        Pressure::new(0.9 * (in_flight / self.estimate).min(1.0) + 0.1 * self.refused_share_last)
     }
 
     fn on_measuring(&mut self, now: Moment) {

@@ -211,18 +211,18 @@ fn limiters_with_different_seeds_probe_at_different_times() {
 #[test]
 fn pressure_rises_with_calls_in_flight_and_then_with_refusals() {
     let mut limiter = limiter(Limit::Aimd(Aimd::default()));
-    assert_eq!(limiter.pressure(), 0.0);
+    assert_eq!(limiter.pressure().share(), 0.0);
     let half: Vec<Permit> = (0..10).map(|_| limiter.try_acquire(at_ms(0)).unwrap()).collect();
-    assert!((limiter.pressure() - 0.45).abs() < 1e-9);
+    assert!((limiter.pressure().share() - 0.45).abs() < 1e-9);
     for permit in half {
         limiter.release(at_ms(1), permit, Outcome::Ignored);
     }
     rounds(&mut limiter, 10, 200, Outcome::Done(CALL));
     // One caller in 21 was refused.
     assert!(
-        (0.85..0.91).contains(&limiter.pressure()),
+        (0.85..0.91).contains(&limiter.pressure().share()),
         "{}",
-        limiter.pressure()
+        limiter.pressure().share()
     );
 }
 
@@ -266,7 +266,7 @@ proptest! {
             }
             prop_assert_eq!(limiter.in_flight() as usize, permits.len());
             prop_assert!((1..=settings.ceiling).contains(&limiter.limit()));
-            prop_assert!((0.0..=1.0).contains(&limiter.pressure()));
+            prop_assert!((0.0..=1.0).contains(&limiter.pressure().share()));
         }
     }
 }
