@@ -7,7 +7,7 @@
 //! From time to time, and only while it refuses, it *probes*: a quarter of the limit is
 //! let in until the queue has drained and a percentile is measured; that is the latency
 //! without a queue, to which the rule compares. Probes are jittered, so that
-//! limiters with the same start do not probe together; one costs about a window's half.
+//! limiters with the same start do not probe together; one costs about half a window's work.
 //!
 //! ```text
 //!   measuring ──(due, and refusing)──► draining ──(a quarter in flight)──► probing
@@ -33,8 +33,9 @@ use super::{
 };
 use crate::moment::Moment;
 
-/// A probe lets in this part of the limit. Both rules settle below twice the capacity,
-/// so a quarter is below it, also if the baseline is wrong by a factor of two.
+/// A probe lets in this part of the limit. From four servers on both rules settle at about
+/// twice the capacity at most, so a quarter is below it, even if the baseline is twice what it
+/// should be.
 const PROBE_DIVISOR: f64 = 4.0;
 
 /// What a limiter is set to.
@@ -46,7 +47,8 @@ pub struct Settings {
     pub floor: u32,
     /// Nor above: calls; 1,000, which is what may pile up behind a call that never returns.
     pub ceiling: u32,
-    /// Shortest window: 10 ms to 10 s; 100 ms. It lasts at least twice the latency it measures.
+    /// Shortest window: 10 ms to 10 s; 100 ms. It lasts twice the latency last measured, but
+    /// no longer than ten of these, unless outcomes are few.
     pub window: Duration,
     /// Fewest outcomes that make a window: 10 to 10,000; 30.
     pub outcomes_min: u32,
@@ -80,6 +82,8 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Permit {
     admitted: Moment,
+    /// The number of the probe this call is measured for; 0 if none.
+    probe: u64,
 }
 
 /// There is no room for one more call now.
@@ -120,12 +124,10 @@ pub struct Limiter {
     peak: u32,
     admitted: u32,
     refused: u32,
-    /// Answers to calls admitted before are left out: they tell of another phase.
+    /// Answers to calls admitted before are left out: they tell of a probe.
     counted_from: Moment,
-    /// Of a probe: how many of the first admitted are not known to be lost, and when the
-    /// last of them was admitted.
+    /// Of a probe: how many of the first admitted are, or may still be, answered.
     cohort: u32,
-    cohort_until: Moment,
 
     /// The percentile of the last window that had one.
     latency_last: Duration,
@@ -134,7 +136,7 @@ pub struct Limiter {
     peak_last: u32,
 
     probe_due: Moment,
-    /// The limit when the baseline was last measured: one that has halved since puts it in doubt.
+    /// The limit at the last probe: one that has halved since puts the baseline in doubt.
     probe_estimate: f64,
     jitter: SeedableRandomState,
 
@@ -164,7 +166,6 @@ impl Limiter {
             refused: 0,
             counted_from: now,
             cohort: 0,
-            cohort_until: now,
             latency_last: Duration::ZERO,
             refused_share_last: 0.0,
             peak_last: 0,
@@ -185,37 +186,45 @@ impl Limiter {
     /// As many as may be are in flight.
     pub fn try_acquire(&mut self, now: Moment) -> Result<Permit, Refused> {
         if self.in_flight >= self.limit() {
-            self.refused += 1;
+            self.refused = self.refused.saturating_add(1);
             self.refused_total += 1;
             return Err(Refused);
         }
         self.in_flight += 1;
-        self.admitted += 1;
-        if self.phase == Phase::Probing && (self.cohort < self.cohort_min() || now == self.cohort_until) {
-            self.cohort += 1;
-            self.cohort_until = now;
-        }
+        self.admitted = self.admitted.saturating_add(1);
         self.peak = self.peak.max(self.in_flight);
-        Ok(Permit { admitted: now })
+        let mut probe = 0;
+        if self.phase == Phase::Probing && self.cohort < self.cohort_min() {
+            self.cohort += 1;
+            probe = self.probes_total;
+        }
+        Ok(Permit { admitted: now, probe })
     }
 
     /// Gives a permit back, and tells what became of the call.
     pub fn release(&mut self, now: Moment, permit: Permit, outcome: Outcome) {
         self.in_flight -= 1;
-        let is_counted = permit.admitted >= self.counted_from
-            && (self.phase != Phase::Probing || permit.admitted <= self.cohort_until);
-        match outcome {
-            Outcome::Done(latency) if is_counted => self.latencies.record(latency),
-            Outcome::Dropped | Outcome::Ignored if is_counted && self.phase == Phase::Probing => {
-                self.cohort -= 1
-            }
-            Outcome::Dropped if self.phase != Phase::Probing => self.dropped += 1,
-            Outcome::Done(_) | Outcome::Dropped | Outcome::Ignored => {}
-        }
         match self.phase {
-            Phase::Measuring => self.on_measuring(now),
-            Phase::Draining => self.on_draining(now),
-            Phase::Probing => self.on_probing(now),
+            Phase::Measuring => {
+                match outcome {
+                    Outcome::Done(latency) if permit.admitted >= self.counted_from => {
+                        self.latencies.record(latency);
+                    }
+                    Outcome::Done(_) | Outcome::Ignored => {}
+                    Outcome::Dropped => self.dropped += 1,
+                }
+                self.on_measured(now);
+            }
+            Phase::Draining => self.on_drained(now),
+            Phase::Probing => {
+                if permit.probe == self.probes_total {
+                    match outcome {
+                        Outcome::Done(latency) => self.latencies.record(latency),
+                        Outcome::Dropped | Outcome::Ignored => self.cohort -= 1,
+                    }
+                }
+                self.on_probed(now);
+            }
         }
     }
 
@@ -244,9 +253,11 @@ impl Limiter {
         Pressure::new(0.9 * (in_flight / self.estimate).min(1.0) + 0.1 * self.refused_share_last)
     }
 
-    fn on_measuring(&mut self, now: Moment) {
+    fn on_measured(&mut self, now: Moment) {
         let outcomes = self.latencies.len() + self.dropped;
-        let length = self.settings.window.max(self.latency_last * 2);
+        // Of a window as short as the latency, the slower half would be missing. Yet a stall
+        // must not put off the next window for as long as it lasted.
+        let length = (self.latency_last * 2).clamp(self.settings.window, self.settings.window * 10);
         if outcomes < self.settings.outcomes_min || now.since(self.window_started) < length {
             return;
         }
@@ -261,8 +272,8 @@ impl Limiter {
         let next = self.rule.next(self.estimate, measured);
         self.estimate = next.clamp(f64::from(self.settings.floor), f64::from(self.settings.ceiling));
 
-        let asked = self.admitted + self.refused;
-        self.refused_share_last = f64::from(self.refused) / f64::from(asked.max(1));
+        let asked = (f64::from(self.admitted) + f64::from(self.refused)).max(1.0);
+        self.refused_share_last = f64::from(self.refused) / asked;
         self.peak_last = self.peak;
         let is_doubtful = self.estimate < self.probe_estimate / 2.0;
         if self.rule.needs_probes() && self.refused > 0 && (now >= self.probe_due || is_doubtful) {
@@ -272,10 +283,9 @@ impl Limiter {
         self.start_window(now);
     }
 
-    fn on_draining(&mut self, now: Moment) {
+    fn on_drained(&mut self, now: Moment) {
         if self.in_flight <= self.limit() {
             self.phase = Phase::Probing;
-            self.counted_from = now;
             self.cohort = 0;
             self.start_window(now);
         } else if now.since(self.window_started) > self.settings.probe_every {
@@ -283,7 +293,7 @@ impl Limiter {
         }
     }
 
-    fn on_probing(&mut self, now: Moment) {
+    fn on_probed(&mut self, now: Moment) {
         let answered = self.latencies.len();
         // The first answers are the fast ones, so the whole cohort is judged: once enough
         // of it is answered for the percentile not to depend on the rest.
@@ -294,7 +304,6 @@ impl Limiter {
             }
             if let Some(latency) = self.latencies.quantile(self.settings.quantile) {
                 self.rule.rebase(latency);
-                self.probe_estimate = self.estimate;
             }
             self.end_probe(now);
         } else if now.since(self.window_started) > self.settings.probe_every {
@@ -306,14 +315,15 @@ impl Limiter {
         // Where calls are slow probes are long: they may take a twentieth of the time.
         let length = now.since(self.window_started);
         self.probe_due = now + self.probe_wait().max(length * 20);
+        self.probe_estimate = self.estimate;
         self.phase = Phase::Measuring;
         self.counted_from = now;
         self.start_window(now);
     }
 
-    /// Calls a probe measures: at least four rounds of what it lets in.
+    /// Calls a probe measures: at least eight rounds of what it lets in.
     fn cohort_min(&self) -> u32 {
-        self.settings.outcomes_min.max(4 * self.limit())
+        self.settings.outcomes_min.max(8 * self.limit())
     }
 
     fn start_window(&mut self, now: Moment) {

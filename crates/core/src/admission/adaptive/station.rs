@@ -85,7 +85,8 @@ impl World {
                 .serving
                 .peek()
                 .map_or(f64::INFINITY, |Reverse((ns, _))| *ns as f64 / SECOND_NS);
-            self.now = arrival.min(ends);
+            // Ends are whole nanoseconds, so one may lie just before its beginning.
+            self.now = arrival.min(ends).max(self.now);
             if ends <= arrival {
                 self.on_served();
             } else {

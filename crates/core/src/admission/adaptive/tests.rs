@@ -146,7 +146,7 @@ fn probe_lets_a_quarter_in_and_its_latency_becomes_the_baseline() {
         }
         ms += 10;
     }
-    assert_eq!(asked as u32, (4 * quarter).max(30));
+    assert_eq!(asked as u32, (8 * quarter).max(30));
     let baseline = limiter.baseline().unwrap();
     assert!(baseline.abs_diff(faster) < faster / 15, "{baseline:?}");
     assert!(limiter.limit() >= quarter * 4);
@@ -177,6 +177,47 @@ fn probe_that_gets_no_answer_is_given_up() {
     assert_eq!(limiter.limit(), quarter);
     rounds(&mut limiter, ms + 9_000, ms + 10_100, Outcome::Ignored);
     assert!(limiter.limit() >= quarter * 4);
+}
+
+#[test]
+fn drops_during_a_probe_make_room_in_its_cohort_and_no_more() {
+    let mut limiter = limiter(Limit::Vegas(Vegas::default()));
+    let mut ms = until_probe(&mut limiter, CALL);
+    let quarter = limiter.limit();
+    // The last of the cohort stay out; hundreds admitted after them are dropped.
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        ms += 10;
+        let mut permits = acquire(&mut limiter, at_ms(ms));
+        if held.is_empty() {
+            held.extend(permits.pop());
+        }
+        for permit in permits {
+            limiter.release(at_ms(ms + 5), permit, Outcome::Dropped);
+        }
+    }
+    assert_eq!(limiter.limit(), quarter);
+    rounds(&mut limiter, ms + 10, ms + 2_000, Outcome::Done(CALL));
+    assert!(limiter.limit() > quarter);
+    for permit in held {
+        limiter.release(at_ms(ms + 3_000), permit, Outcome::Dropped);
+    }
+    assert_eq!(limiter.in_flight(), 0);
+}
+
+#[test]
+fn stall_of_half_a_minute_is_forgotten_within_two_seconds() {
+    for rule in [
+        Limit::Gradient2(Gradient2::default()),
+        Limit::Vegas(Vegas::default()),
+    ] {
+        let mut limiter = limiter(rule);
+        rounds(&mut limiter, 0, 5_000, Outcome::Done(CALL));
+        rounds(&mut limiter, 5_000, 7_000, Outcome::Done(Duration::from_secs(30)));
+        let stalled = limiter.limit();
+        rounds(&mut limiter, 7_000, 9_000, Outcome::Done(CALL));
+        assert!(limiter.limit() > stalled, "{stalled} {}", limiter.limit());
+    }
 }
 
 #[test]
