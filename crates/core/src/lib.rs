@@ -4,6 +4,7 @@
 //! deadline come out. No socket, file, clock, thread, lock or `async` is named
 //! here: the server's driver brings them.
 
+pub mod admission;
 mod command;
 pub mod counters;
 mod encoder;

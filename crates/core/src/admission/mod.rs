@@ -1,0 +1,20 @@
+//! Admission: what is let in while there is less of something than is asked for.
+//!
+//! Three questions with three answers. Does this one ask too often ([`Bucket`],
+//! [`Buckets`])? Can what stands behind us take one more ([`Limiter`])? When not
+//! everything can be served, what goes first ([`Shedder`])? All of them are values:
+//! time is handed in, and an answer is returned.
+
+mod adaptive;
+mod bucket;
+mod buckets;
+mod limit;
+mod shed;
+mod window;
+
+pub use adaptive::{Limiter, Outcome, Permit, Refused, Settings};
+pub use bucket::{Bucket, Rate};
+pub use buckets::Buckets;
+pub use limit::{Aimd, Gradient2, Limit, Measured, Vegas};
+pub use shed::{Class, Marks, Pressure, Shed, Shedder};
+pub use window::{Histogram, LATENCY_MAX, Quantile, Window};
