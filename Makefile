@@ -5,6 +5,7 @@ SHELL := bash
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
+SEEDS ?= 1000
 LISTEN ?= 127.0.0.1:8600
 
 .PHONY: help
@@ -16,7 +17,7 @@ run: web release ## Build everything and start the server with its demo on the e
 	target/release/tidegate serve --demo --listen $(LISTEN)
 
 .PHONY: test
-test: setup lint rust-test web-test release websocket-test openapi-test browser-test fuzz ## Set up and run every test.
+test: setup lint rust-test simulation web-test release websocket-test openapi-test browser-test fuzz ## Set up and run every test.
 	@echo "make test: everything passed"
 
 .PHONY: release
@@ -71,6 +72,10 @@ lint: .venv/installed ## Formatting, clippy, purity of wire and core, licences a
 .PHONY: rust-test
 rust-test: web ## Unit, story, model and conformance tests in Rust; 50 kills under load, and a full disk.
 	$(CARGO) test --locked --workspace
+
+.PHONY: simulation
+simulation: ## A thousand seeds of simulated clients, network and engine around real shards.
+	$(CARGO) run --locked --release -p tidegate-sim -- check --seeds $(SEEDS)
 
 .PHONY: web-test
 web-test: web ## The SDK and the pages: types, lint, unit tests, and the SDK against the real server.

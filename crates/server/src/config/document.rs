@@ -15,8 +15,8 @@ const NAMESPACES: &[(&str, &str, &str)] = &[
     ("room", "Anything else: the defaults.", ""),
     (
         "cursor",
-        "Pointers and other things of the moment: nothing is kept.",
-        "history = { count = 0 }\ndedup_count = 0\n",
+        "Pointers and other things of the moment: the newest of each key, and nothing is kept.",
+        "lane = \"latest\"\nhistory = { count = 0 }\ndedup_count = 0\n",
     ),
     (
         "px",
