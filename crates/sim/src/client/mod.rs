@@ -5,6 +5,8 @@
 //!   open ─► connect (with every room to resume) ─► connected ─► closed ─► waits, full jitter ─► open
 //! ```
 
+mod frames;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -13,16 +15,16 @@ use std::{
 use bytes::Bytes;
 use tidegate_core::{Limits, Link, Moment};
 use tidegate_wire::{
-    Codec, Command, Payload, Position, Reject, RejectCode, Request, RoomName, ServerFrame,
+    Codec, Command, Payload, Position, Request, RoomName,
     code::{CloseReason, ComeBack},
-    frame::{Connect, Connected, History, Join, Joined, Notice, Ok as Reply, Publish, Push},
-    ws::reader::{Inflater, Message, Reader, Role},
+    frame::{Connect, Connected, History, Join, Publish},
+    ws::reader::{Reader, Role},
 };
 
 use crate::{
     calls::Calls,
     chance::Chance,
-    checks::{View, Violation, broken, check_page, check_published},
+    checks::View,
     engine::EngineRoom,
     mutation::{Mutation, Planted},
     plan::{JoinOptions, Plan},
@@ -243,52 +245,6 @@ impl Client {
         self.connect_id = self.send(Command::Connect(connect), out);
     }
 
-    /// Bytes came. They are broken up, decoded and checked.
-    pub fn received(
-        &mut self,
-        bytes: &mut [u8],
-        rooms: &Rooms,
-        inflater: &mut Inflater,
-        now: Moment,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Violation> {
-        self.silent_at = None;
-        let mut frames = Vec::new();
-        let mut close = None;
-        let codec = self.link.codec;
-        let mut input = self.reader.input(bytes, inflater);
-        loop {
-            match input.next() {
-                Ok(None) => break,
-                Ok(Some(Message::Text(message) | Message::Binary(message))) => {
-                    let mut sink = |frame| frames.push(frame);
-                    if let Err(malformed) = codec.decode_server(message, &mut sink) {
-                        return broken("bytes", malformed.to_string());
-                    }
-                }
-                Ok(Some(Message::Ping(_))) => out.push(Out::Pong),
-                Ok(Some(Message::Pong(_))) => {}
-                Ok(Some(Message::Close { code, .. })) => {
-                    close = Some(code.unwrap_or(1005));
-                    break;
-                }
-                Err(error) => return broken("bytes", format!("{} {}", error.code, error.reason)),
-            }
-        }
-        for frame in frames {
-            if self.is_open {
-                self.on_frame(frame, rooms, now, out)?;
-            }
-        }
-        if let Some(code) = close
-            && self.is_open
-        {
-            out.push(Out::Close);
-            self.closed(code, now, out);
-        }
-        Ok(())
-    }
-
     /// The socket is gone.
     pub fn closed(&mut self, code: u16, now: Moment, _out: &mut Vec<Out>) {
         if matches!(self.state, State::Closed | State::Waiting | State::Idle) {
@@ -409,175 +365,6 @@ impl Client {
             let ahead = ms / 5 * (75 + self.chance.below(26)) / 100;
             now + Duration::from_millis((ms - ahead).max(1_000))
         });
-    }
-}
-
-/// Frames.
-impl Client {
-    fn on_frame(
-        &mut self,
-        frame: ServerFrame,
-        rooms: &Rooms,
-        now: Moment,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Violation> {
-        match frame {
-            ServerFrame::Reply {
-                id,
-                result: Ok(reply),
-            } => self.on_reply(id, reply, rooms, now, out),
-            ServerFrame::Reply {
-                id,
-                result: Err(reject),
-            } => self.on_reject(id, &reject, now, out),
-            ServerFrame::Push(push) => self.on_push(push, rooms, now, out),
-        }
-    }
-
-    fn on_reply(
-        &mut self,
-        id: u32,
-        reply: Reply,
-        rooms: &Rooms,
-        now: Moment,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Violation> {
-        match reply {
-            Reply::Connected(connected) if id == self.connect_id => self.on_connected(&connected, now, out),
-            Reply::Joined(joined) => return self.on_joined(id, &joined, rooms),
-            Reply::Published(published) => {
-                let Some(call) = self.calls.answered(id) else {
-                    return Ok(());
-                };
-                let Command::Publish(publish) = call.command else {
-                    return broken(
-                        "answer",
-                        format!("{published:?} to a command that was no publish"),
-                    );
-                };
-                self.acknowledged += 1;
-                let Some(room) = rooms.get(&publish.room) else {
-                    return broken("acknowledged", "in a room that is not there");
-                };
-                check_published(&published, self.user.as_bytes(), &publish.msg, room)?;
-                self.work(now, out);
-            }
-            Reply::History(page) => {
-                self.calls.answered(id);
-                if let Some(room) = rooms.get(&page.room) {
-                    check_page(&page, room)?;
-                }
-                self.work(now, out);
-            }
-            Reply::Refreshed { expires_in_ms } if id == self.refresh_id => {
-                self.plan_refresh(expires_in_ms, now);
-            }
-            Reply::Pong(_)
-            | Reply::Left
-            | Reply::Filtered
-            | Reply::Presence(_)
-            | Reply::Connected(_)
-            | Reply::Refreshed { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn on_joined(&mut self, id: u32, joined: &Joined, rooms: &Rooms) -> Result<(), Violation> {
-        // Left while the join was under way.
-        let Some((name, since)) = self.joins.remove(&id) else {
-            return Ok(());
-        };
-        if name != joined.room {
-            return broken("answer", format!("{name:?} was asked for: {joined:?}"));
-        }
-        let (Some(state), Some(truth)) = (self.rooms.get_mut(&name), rooms.get(&name)) else {
-            return broken("answer", format!("a room that is not there: {joined:?}"));
-        };
-        state.is_joined = true;
-        state.view.on_joined(joined, since, truth, &self.limits)
-    }
-
-    fn on_reject(
-        &mut self,
-        id: u32,
-        reject: &Reject,
-        now: Moment,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Violation> {
-        let is_retryable = reject.code.number() < 200;
-        let wait = u64::from(reject.retry_after_ms.unwrap_or(1_000));
-        let after = now + Duration::from_micros(wait * (1_000 + self.chance.below(1_000)));
-        if let Some(call) = self.calls.answered(id) {
-            if is_retryable {
-                self.calls.put_back(call, after);
-            } else if reject.code != RejectCode::Disabled {
-                return broken("reject", format!("{:?}: {reject:?}", call.command));
-            }
-            self.work(now, out);
-        } else if let Some((name, _)) = self.joins.remove(&id) {
-            let is_joined = reject.code == RejectCode::AlreadyJoined;
-            if is_joined {
-                // An earlier join was done after all, from a place that is not known: begin again.
-                self.send(Command::Leave { room: name.clone() }, out);
-            }
-            let Some(room) = self.rooms.get_mut(&name).filter(|_| is_retryable || is_joined) else {
-                return broken("reject", format!("a join of {name:?}: {reject:?}"));
-            };
-            room.retry_at = Some(after);
-        } else if id == self.refresh_id {
-            self.refresh_at = Some(now + REFRESH_RETRY);
-        }
-        Ok(())
-    }
-
-    fn on_push(
-        &mut self,
-        push: Push,
-        rooms: &Rooms,
-        now: Moment,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Violation> {
-        match push {
-            Push::Event {
-                room: name,
-                publication,
-            } => {
-                let (Some(state), Some(truth)) = (self.rooms.get_mut(&name), rooms.get(&name)) else {
-                    return Ok(());
-                };
-                // Left a moment ago.
-                if !state.is_joined {
-                    return Ok(());
-                }
-                if state.view.replaying == 0 {
-                    self.live.push((name, publication.offset));
-                }
-                state.view.on_event(&publication, truth)?;
-            }
-            Push::Gap {
-                room,
-                position,
-                reason,
-                count: _,
-            } => {
-                let joined = self.rooms.get_mut(&room).filter(|state| state.is_joined);
-                if let (Some(state), Some(truth)) = (joined, rooms.get(&room)) {
-                    state.view.on_gap(position, reason, truth)?;
-                }
-            }
-            Push::Members(change) => {
-                let joined = self.rooms.get_mut(&change.room).filter(|state| state.is_joined);
-                if let Some(state) = joined {
-                    state.view.on_members(&change);
-                }
-            }
-            Push::Notice(Notice::TokenExpiring { .. }) => self.refresh(now, out),
-            Push::Notice(Notice::Removed { room }) => {
-                return broken("removed", format!("nobody asked to remove it from {room:?}"));
-            }
-            Push::Notice(Notice::Shutdown) => {}
-        }
-        Ok(())
     }
 }
 

@@ -6,47 +6,27 @@
 //!   submit ─► waits until it arrives ─► step: handled in order ─► events for each port, in order
 //! ```
 
+mod faults;
+mod story;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use tidegate_core::{
     Moment, Policies, Policy,
     request::{Attachment, Event, HistoryQuery, NewPublication, Request},
 };
 use tidegate_wire::{
-    Epoch, Offset, Position, Publication, Reject, RejectCode, RoomName, Stamps,
+    Epoch, Position, Publication, Reject, RejectCode, RoomName, Stamps,
     frame::{GapReason, HistoryPage, Published},
 };
 
 use crate::{
     chance::Chance,
     mutation::{Mutation, Planted},
-    plan::Fate,
     presence::Presence,
 };
 
-/// One history of a room, from its first publication.
-#[derive(Debug)]
-pub struct Story {
-    pub epoch: Epoch,
-    /// All of them, also those that are no longer kept.
-    pub log: Vec<Publication>,
-    /// The oldest that is kept.
-    pub oldest: Offset,
-    messages: BTreeMap<(Bytes, Bytes), Offset>,
-}
-
-/// Everything about one room.
-#[derive(Debug)]
-pub struct EngineRoom {
-    pub policy: Policy,
-    /// Histories, the last one is that of now.
-    pub stories: Vec<Story>,
-    pub presence: Presence,
-    /// Attachments of this room broke.
-    pub has_broken: bool,
-    ports: BTreeSet<u8>,
-}
+pub use story::{EngineRoom, Story};
 
 /// What is wrong with the engine, and until when.
 #[derive(Debug, Default)]
@@ -372,122 +352,6 @@ impl Engine {
                 .into_iter()
                 .map(|port| (port, Event::Members(change.clone()))),
         );
-    }
-}
-
-/// What is done to it.
-impl Engine {
-    /// Breaks one attachment.
-    pub fn break_attachment(&mut self, name: &RoomName, port: u8) -> Option<(u8, Event)> {
-        let room = self.rooms.get_mut(name)?;
-        if !room.ports.remove(&port) {
-            return None;
-        }
-        room.has_broken = true;
-        if self.planted.strikes(Mutation::ForgetBroken) {
-            return None;
-        }
-        Some((port, Event::Broken { room: name.clone() }))
-    }
-
-    /// Keeps only the newest publications of a room.
-    pub fn trim(&mut self, name: &RoomName, keep: u64) {
-        if let Some(room) = self.rooms.get_mut(name) {
-            let story = room.stories.last_mut().expect("a room has a story");
-            let next = story.log.len() as u64 + 1;
-            story.oldest = story.oldest.max(next.saturating_sub(keep));
-        }
-    }
-
-    /// Ends and begins again: requests on their way are refused or forgotten, attachments
-    /// break. Members live on, as they do where the engine lives in the server.
-    pub fn restart(&mut self, fate: Fate, now: Moment) -> Vec<(u8, Event)> {
-        let mut out = Vec::new();
-        self.faults.refuses_until = now + std::time::Duration::from_secs(3600);
-        self.faults.keeps_while_refusing = false;
-        for (_, port, request) in std::mem::take(&mut self.incoming) {
-            let is_forgotten = matches!(request, Request::Publish { .. }) && self.chance.one_in(2);
-            if !is_forgotten {
-                self.handle(port, request, now, &mut out);
-            }
-        }
-        self.faults.refuses_until = now + std::time::Duration::from_millis(self.chance.below(2_000));
-        let broken: Vec<(RoomName, u8)> = self
-            .rooms
-            .iter()
-            .flat_map(|(name, room)| room.ports.iter().map(|port| (name.clone(), *port)))
-            .collect();
-        for (name, port) in broken {
-            out.extend(self.break_attachment(&name, port));
-        }
-        self.begin_anew(fate);
-        out
-    }
-
-    /// The whole server ends, the engine with it: nothing on its way is left, and nobody is a member.
-    pub fn restart_with_server(&mut self, fate: Fate) {
-        self.incoming.clear();
-        self.swapped = None;
-        for room in self.rooms.values_mut() {
-            room.ports.clear();
-            room.presence = Presence::default();
-        }
-        self.begin_anew(fate);
-    }
-
-    fn begin_anew(&mut self, fate: Fate) {
-        if fate == Fate::Kept {
-            return;
-        }
-        let keeps_epoch = self.planted.is(Mutation::KeepEpoch);
-        for room in self.rooms.values_mut() {
-            let epoch = if keeps_epoch {
-                room.story().epoch
-            } else {
-                Epoch(self.chance.number())
-            };
-            room.stories.push(Story::new(epoch));
-        }
-    }
-}
-
-impl Story {
-    fn new(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            log: Vec::new(),
-            oldest: 1,
-            messages: BTreeMap::new(),
-        }
-    }
-
-    pub fn head(&self) -> Position {
-        Position {
-            epoch: self.epoch,
-            offset: self.log.len() as u64,
-        }
-    }
-
-    /// The publication at an offset.
-    pub fn at(&self, offset: Offset) -> Option<&Publication> {
-        self.log.get(usize::try_from(offset.checked_sub(1)?).ok()?)
-    }
-
-    fn shown_oldest(&self, policy: &Policy) -> Offset {
-        let next = self.log.len() as u64 + 1;
-        self.oldest.max(next.saturating_sub(policy.history.count.into()))
-    }
-}
-
-impl EngineRoom {
-    /// The history of now.
-    pub fn story(&self) -> &Story {
-        self.stories.last().expect("a room has a story")
-    }
-
-    /// The history with this epoch; the latest, if a bug makes two.
-    pub fn story_of(&self, epoch: Epoch) -> Option<&Story> {
-        self.stories.iter().rev().find(|story| story.epoch == epoch)
     }
 }
 

@@ -2,6 +2,8 @@
 //! (`crates/server/src/driver`): inputs, tokens, events, deadlines, requests, one slice of
 //! fan-out, writes, endings. Afterwards the bounds are checked.
 
+mod bounds;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::IoSlice,
@@ -20,7 +22,7 @@ use tidegate_wire::{CloseReason, Offset, Reject, RejectCode, RoomName};
 use crate::{
     agenda::{Agenda, Happening},
     chance::Chance,
-    checks::{Violation, broken},
+    checks::Violation,
     engine::Engine,
     mutation::{Mutation, Planted},
     network::Network,
@@ -33,11 +35,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const EVENTS_MAX: usize = 64;
 /// Pause before a full engine is asked again.
 const ENGINE_PAUSE: Duration = Duration::from_millis(1);
-/// How often all subscriptions of a shard may be visited while a publication waits for one of
-/// them: the walk under way and the next, with the quarter of the visits that is kept for those.
-const WALKS_MAX: u64 = 8;
-/// Above this many connections each of them is looked at only now and then.
-const LOOK_AT_ALL_MAX: usize = 64;
 
 /// What came from the network.
 #[derive(Debug)]
@@ -376,54 +373,6 @@ impl Node {
         }
     }
 
-    /// The bounds, after every turn.
-    fn check(&mut self, outside: &Outside<'_>) -> Result<(), Violation> {
-        let limits = &self.setup.limits;
-        let waiting = self.shard.waiting();
-        if waiting.sessions != self.links.len() {
-            let detail = format!("{} sessions, {} links", waiting.sessions, self.links.len());
-            return broken("sessions", detail);
-        }
-        if waiting.feeds_bytes > limits.windows_bytes_max + waiting.pending_bytes {
-            return broken("windows", format!("{waiting:?}"));
-        }
-        let window = self.setup.policies.iter().map(|policy| policy.window_bytes).max();
-        if waiting.pending_bytes > limits.pending_bytes_max + window.unwrap_or(0) + (16 << 10) {
-            return broken("pending", format!("{waiting:?}"));
-        }
-        let exits = (self.links.len() + 64) * limits.rooms_max;
-        if waiting.requests > limits.requests_max + exits {
-            return broken("requests", format!("{waiting:?}"));
-        }
-        if self.links.len() > LOOK_AT_ALL_MAX && !self.turns.is_multiple_of(256) {
-            return Ok(());
-        }
-        let mut bytes = 0;
-        for (conn, link) in &self.links {
-            let waits = self.shard.outbox_bytes(*conn);
-            bytes += waits;
-            // Only a first frame may be larger than the bound.
-            if waits > limits.outbox_bytes_max + limits.frame_bytes_max {
-                return broken("outbox", format!("{waits} bytes for {conn:?}"));
-            }
-            if waits > 0 && !self.blocked.contains(conn) && self.writable.is_empty() {
-                return broken(
-                    "flush",
-                    format!("{waits} bytes wait for {conn:?}, and nobody will write them"),
-                );
-            }
-            let is_stuck = self.blocked.contains(conn) && !outside.network.is_full(*link);
-            if is_stuck && !self.writable.contains(conn) {
-                return broken("flush", format!("{conn:?} is blocked, its link has place"));
-            }
-        }
-        if bytes as u64 != self.shard.counters().outbox_bytes {
-            let counted = self.shard.counters().outbox_bytes;
-            return broken("counters", format!("{bytes} bytes wait, {counted} are counted"));
-        }
-        Ok(())
-    }
-
     fn plan_next(&mut self, now: Moment, outside: &mut Outside<'_>) {
         let has_events = !self.events.is_empty() && self.shard.wants_events();
         let busy = (self.shard.has_fan_out() || has_events).then(|| now + Duration::from_micros(20));
@@ -441,35 +390,5 @@ impl Node {
         if let Some(at) = times.into_iter().flatten().min() {
             self.plan_turn(at.max(now + Duration::from_micros(1)), outside.agenda);
         }
-    }
-
-    /// Whether a publication that was written to its subscriber at `stamp` came in time: with
-    /// all subscribers of the shard visited at most so often in between.
-    pub fn check_visits(&self, room: &RoomName, offset: Offset, stamp: u64) -> Result<u64, Violation> {
-        let Some(born) = self.born.get(&(room.clone(), offset)) else {
-            return Ok(0);
-        };
-        let waited = stamp.saturating_sub(*born);
-        let subscriptions = self.subscriptions_max as u64;
-        match waited <= WALKS_MAX * subscriptions + self.visits as u64 {
-            true => Ok(waited),
-            false => broken(
-                "starvation",
-                format!(
-                    "{room:?} {offset} waited for {waited} visits; there are {subscriptions} subscriptions"
-                ),
-            ),
-        }
-    }
-
-    /// At rest nothing waits.
-    pub fn check_at_rest(&self) -> Result<(), Violation> {
-        let waiting = self.shard.waiting();
-        let is_empty = waiting.requests == 0 && waiting.tickets == 0 && waiting.pending_bytes == 0;
-        let is_written = waiting.frames == 0 && self.shard.counters().outbox_bytes == 0;
-        if !is_empty || !is_written || !self.events.is_empty() || self.shard.has_fan_out() {
-            return broken("rest", format!("something waits: {waiting:?}"));
-        }
-        Ok(())
     }
 }

@@ -3,9 +3,11 @@
 //! Everything that happens comes out of one agenda; nothing else moves time. When the plan
 //! is done all faults end, the world comes to rest, and then every ledger must balance.
 
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+mod actions;
+mod rest;
 
-use bytes::Bytes;
+use std::{rc::Rc, time::Duration};
+
 use tidegate_core::{
     Moment, Policies, Setup, WallClock,
     grant::{Grant, Rights},
@@ -15,13 +17,13 @@ use tidegate_wire::ws::reader::Inflater;
 
 use crate::{
     agenda::{Agenda, Happening, Up},
-    checks::{Violation, broken, check_messages},
-    client::{Client, Out, State},
+    checks::{Violation, broken},
+    client::{Client, Out},
     driver::{Input, Node, Outside},
     engine::Engine,
     mutation::{Mutation, Planted},
     network::Network,
-    plan::{Action, Fate, Plan},
+    plan::Plan,
     trace::Trace,
 };
 
@@ -381,181 +383,4 @@ impl World {
 struct Link {
     shard: usize,
     conn: Option<tidegate_core::ConnId>,
-}
-
-/// Actions.
-impl World {
-    fn act(&mut self, action: &Action) {
-        let now = self.now;
-        let rooms = self.plan.rooms.clone();
-        match *action {
-            Action::Connect { client } => self.with_client(client, |c, out| c.connect(now, out)),
-            Action::Quit { client } => self.with_client(client, |c, out| c.quit(now, out)),
-            Action::Join {
-                client,
-                room,
-                options,
-            } => {
-                self.with_client(client, |c, out| c.join(&rooms[room], options, out));
-            }
-            Action::Leave { client, room } => {
-                self.with_client(client, |c, out| c.leave(&rooms[room], out));
-            }
-            Action::Publish {
-                client,
-                room,
-                count,
-                bytes,
-            } => {
-                for _ in 0..count {
-                    self.with_client(client, |c, out| c.publish(&rooms[room], bytes, now, out));
-                }
-            }
-            Action::ReadHistory { client, room } => {
-                self.with_client(client, |c, out| c.read_history(&rooms[room], now, out));
-            }
-            Action::Cut { client, side } => {
-                if let Some(link) = self.links[client] {
-                    self.network.cut(link, side, now, &mut self.agenda);
-                }
-            }
-            Action::Silence { client, time } => {
-                if let Some(link) = self.links[client] {
-                    self.network.silence(link, now + time);
-                }
-            }
-            Action::StopReading { client, time } => {
-                self.network.weather[client].stopped_until = now + time;
-            }
-            Action::Trickle {
-                client,
-                bytes_per_ms,
-                time,
-            } => self.network.weather[client].slow = (now + time, bytes_per_ms),
-            Action::Offline { client, time } => {
-                self.network.weather[client].offline_until = now + time;
-                if let Some(link) = self.links[client] {
-                    self.network
-                        .cut(link, crate::plan::Side::Both, now, &mut self.agenda);
-                }
-            }
-            Action::Kick { client } => {
-                let user = Bytes::from(self.clients[client].user.clone());
-                for node in &mut self.nodes {
-                    node.shard.disconnect(&user, now);
-                    node.plan_turn(now, &mut self.agenda);
-                }
-            }
-            Action::HoldShard { shard, time } => {
-                self.nodes[shard].held_until = now + time;
-                self.nodes[shard].plan_turn(now + time, &mut self.agenda);
-            }
-            Action::StallEngine { time } => self.engine.faults.stalled_until = now + time,
-            Action::SlowEngine { delay, time } => self.engine.faults.slow = (now + time, delay),
-            Action::Refuse { keeps, time } => {
-                self.engine.faults.refuses_until = now + time;
-                self.engine.faults.keeps_while_refusing = keeps;
-            }
-            Action::LoseAnswers { count } => self.engine.faults.lost_answers += count,
-            Action::Break { room, shard } => {
-                let events = self.engine.break_attachment(&rooms[room], shard as u8);
-                self.spread(events.into_iter().collect());
-            }
-            Action::Trim { room, keep } => self.engine.trim(&rooms[room], keep),
-            Action::RestartEngine { fate } => {
-                let events = self.engine.restart(fate, now);
-                self.spread(events);
-            }
-            Action::RestartServer { fate } => self.restart_server(fate),
-        }
-    }
-
-    fn restart_server(&mut self, fate: Fate) {
-        self.server += 1;
-        for place in 0..self.nodes.len() {
-            for link in self.nodes[place].links() {
-                self.network
-                    .cut(link, crate::plan::Side::Client, self.now, &mut self.agenda);
-                self.network.links[link].conn = None;
-            }
-            self.collect_counters(place);
-            self.nodes[place].restart(self.now);
-            self.nodes[place].plan_turn(self.now, &mut self.agenda);
-        }
-        self.engine.restart_with_server(fate);
-    }
-
-    fn heal(&mut self) {
-        let now = self.now;
-        self.trace.say(now, "heal", format_args!("all faults end"));
-        self.network.heal(now, &mut self.agenda);
-        self.engine.faults = Default::default();
-        for node in &mut self.nodes {
-            node.held_until = now;
-            node.is_healed = true;
-            node.plan_turn(now, &mut self.agenda);
-        }
-    }
-
-    fn collect_counters(&mut self, node: usize) {
-        let counters = self.nodes[node].shard.counters();
-        self.stats.gaps += counters.gaps_total;
-        self.stats.replayed += counters.replayed_total;
-        // TooSlow is the second of all reasons to close.
-        self.stats.too_slow += counters.closes_total[1];
-    }
-}
-
-/// At rest.
-impl World {
-    fn check_at_rest(&mut self) -> Result<(), Violation> {
-        for node in 0..self.nodes.len() {
-            self.collect_counters(node);
-            self.nodes[node].check_at_rest()?;
-        }
-        for (name, room) in &self.engine.rooms {
-            check_messages(name, room)?;
-        }
-        let mut entered = std::collections::BTreeMap::<_, BTreeSet<Bytes>>::new();
-        for (id, client) in self.clients.iter().enumerate() {
-            self.stats.acknowledged += client.acknowledged;
-            self.stats.given_up += client.calls.given_up;
-            match client.state {
-                State::Idle | State::Closed => continue,
-                State::Connected => {}
-                State::Connecting | State::Waiting => {
-                    return broken("liveness", format!("client {id} is {:?}", client.state));
-                }
-            }
-            if !client.calls.is_empty() {
-                return broken(
-                    "liveness",
-                    format!("{} calls of client {id} wait", client.calls.len()),
-                );
-            }
-            for (name, state) in &client.rooms {
-                let Some(room) = self.engine.rooms.get(name).filter(|_| state.is_joined) else {
-                    return broken("liveness", format!("client {id} is not in {name:?}"));
-                };
-                if let Err(Violation { check, detail }) = state.view.check_at_rest(room) {
-                    return broken(check, format!("client {id} in {name:?}: {detail}"));
-                }
-                if state.options.enter {
-                    let users = entered.entry(name.clone()).or_default();
-                    users.insert(Bytes::from(client.user.clone()));
-                }
-            }
-        }
-        for (name, room) in &self.engine.rooms {
-            let expected = entered.remove(name).unwrap_or_default();
-            if room.presence.users() != expected {
-                let detail = format!(
-                    "{name:?}: {expected:?} entered, {:?} listed",
-                    room.presence.users()
-                );
-                return broken("presence", detail);
-            }
-        }
-        Ok(())
-    }
 }
