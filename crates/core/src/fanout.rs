@@ -111,7 +111,9 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
     }
     let budget = match lane {
         Lane::Lossy => session.pace.bytes_in(room.policy.deadline / 4).max(BUDGET_MIN),
-        Lane::Control | Lane::Reliable | Lane::Latest => out.limits.outbox_bytes_max / 2,
+        Lane::Latest => out.limits.outbox_bytes_max / 2,
+        // All of it, or the connection is closed.
+        Lane::Control | Lane::Reliable => usize::MAX,
     };
     let keys = subscriber.wishes.as_ref().and_then(|wishes| wishes.keys.as_ref());
     let place = (subscriber.seq, subscriber.offset);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tidegate_core::{Lane, Limits, Policy};
 use tidegate_wire::{
-    RejectCode,
+    CloseReason, RejectCode,
     frame::{Command, Filter, GapReason, Join, Ok as Reply, Push, Recovery, Wishes},
 };
 use world::*;
@@ -228,6 +228,36 @@ fn a_filter_chooses_among_keys_and_can_be_changed() {
         world.turn();
         assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::NotJoined);
     }
+}
+
+#[test]
+fn a_filtered_reader_of_a_reliable_room_misses_nothing_or_is_closed() {
+    let mut world = world_of(Policy {
+        window_count: 4,
+        ..policy(Lane::Reliable)
+    });
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    let join = Join {
+        wishes: keys(&["a"]),
+        ..plain_join("px:a")
+    };
+    world.join_with(bob, join);
+    world.read_on(bob, 0);
+    let long = format!("\"{}\"", "x".repeat(10_000));
+    for _ in 0..50 {
+        publish(&mut world, ann, "a", &long);
+        publish(&mut world, ann, "b", &long);
+    }
+    world.read_on(bob, usize::MAX);
+    assert_eq!(world.received(bob, "px:a").len(), 50);
+    world.read_on(bob, 0);
+    for _ in 0..150 {
+        publish(&mut world, ann, "a", &long);
+    }
+    let place = CloseReason::ALL
+        .iter()
+        .position(|reason| *reason == CloseReason::TooSlow);
+    assert_eq!(world.shard.counters().closes_total[place.unwrap()], 1);
 }
 
 #[test]
