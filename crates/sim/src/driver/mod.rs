@@ -190,6 +190,10 @@ impl Node {
             }
         }
         while let Some(conn) = self.shard.poll_closing() {
+            // Its socket may have ended before.
+            if !self.links.contains_key(&conn) {
+                continue;
+            }
             self.farewells.insert(conn, now + FAREWELL);
             self.write(conn, now, outside);
         }
