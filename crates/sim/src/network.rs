@@ -55,7 +55,7 @@ pub struct Weather {
 pub struct Network {
     pub links: Vec<Link>,
     pub weather: Vec<Weather>,
-    chance: Chance,
+    chances: Vec<Chance>,
 }
 
 impl Network {
@@ -63,13 +63,15 @@ impl Network {
         Self {
             links: Vec::new(),
             weather: vec![Weather::default(); clients],
-            chance: Chance::of(seed, "network", 0),
+            chances: (0..clients)
+                .map(|client| Chance::of(seed, "network", client))
+                .collect(),
         }
     }
 
     /// A client opens a connection to some shard.
     pub fn open(&mut self, client: usize, shards: usize, now: Moment, agenda: &mut Agenda) -> usize {
-        let chance = &mut self.chance;
+        let chance = &mut self.chances[client];
         let index = self.links.len();
         self.links.push(Link {
             client,
@@ -108,8 +110,8 @@ impl Network {
 
     /// The client sends something.
     pub fn send_up(&mut self, index: usize, up: Up, now: Moment, agenda: &mut Agenda) {
-        let jitter = self.chance.below(200);
         let link = &mut self.links[index];
+        let jitter = self.chances[link.client].below(200);
         if link.is_frozen || !link.has_client {
             return;
         }

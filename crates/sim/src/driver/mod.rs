@@ -126,7 +126,8 @@ impl Node {
             seed: self.chance.number(),
             ..self.setup.clone()
         };
-        let turn_at = self.turn_at;
+        // Bytes of the process before may still be on their way, with their count of visits.
+        let (turn_at, visits_total) = (self.turn_at, self.visits_total);
         let seed = self.chance.number();
         *self = Self::new(
             setup,
@@ -137,6 +138,7 @@ impl Node {
             self.planted.clone(),
         );
         self.turn_at = turn_at;
+        self.visits_total = visits_total;
     }
 
     /// The links that are open here.
@@ -190,6 +192,10 @@ impl Node {
             }
         }
         while let Some(conn) = self.shard.poll_closing() {
+            // Its socket may have ended before.
+            if !self.links.contains_key(&conn) {
+                continue;
+            }
             self.farewells.insert(conn, now + FAREWELL);
             self.write(conn, now, outside);
         }
