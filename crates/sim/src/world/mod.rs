@@ -128,7 +128,7 @@ impl World {
                 seed: plan.seed,
             };
             let planted = Planted::new(mutation, plan.seed, index);
-            Node::new(setup, plan.visits, plan.seed, grants.clone(), Moment(0), planted)
+            Node::new(setup, plan.pace, plan.seed, grants.clone(), Moment(0), planted)
         };
         Self {
             now: Moment(0),
