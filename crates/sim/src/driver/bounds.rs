@@ -96,4 +96,15 @@ impl Node {
         }
         Ok(())
     }
+
+    /// When everyone went, nothing is held for them.
+    pub fn check_gone(&self) -> Result<(), Violation> {
+        self.check_at_rest()?;
+        let (waiting, counters) = (self.shard.waiting(), self.shard.counters());
+        let is_empty = waiting.sessions == 0 && waiting.feeds_bytes == 0;
+        match is_empty && counters.rooms == 0 && counters.subscriptions == 0 {
+            true => Ok(()),
+            false => broken("gone", format!("{waiting:?} {counters:?}")),
+        }
+    }
 }
