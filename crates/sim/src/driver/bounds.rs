@@ -69,7 +69,7 @@ impl Node {
         };
         let waited = stamp.saturating_sub(*born);
         let subscriptions = self.subscriptions_max as u64;
-        match waited <= WALKS_MAX * subscriptions + self.visits as u64 {
+        match waited <= WALKS_MAX * subscriptions + self.pace.visits as u64 {
             true => Ok(waited),
             false => broken(
                 "starvation",
@@ -83,11 +83,28 @@ impl Node {
     /// At rest nothing waits.
     pub fn check_at_rest(&self) -> Result<(), Violation> {
         let waiting = self.shard.waiting();
+        // What nobody is in any more has been detached.
+        let joined = self.shard.rooms("", "", usize::MAX).len() as u64;
+        if joined != self.shard.counters().rooms {
+            let detail = format!("{joined} rooms are joined, {} held", self.shard.counters().rooms);
+            return broken("idle rooms", detail);
+        }
         let is_empty = waiting.requests == 0 && waiting.tickets == 0 && waiting.pending_bytes == 0;
         let is_written = waiting.frames == 0 && self.shard.counters().outbox_bytes == 0;
         if !is_empty || !is_written || !self.events.is_empty() || self.shard.has_fan_out() {
             return broken("rest", format!("something waits: {waiting:?}"));
         }
         Ok(())
+    }
+
+    /// When everyone went, nothing is held for them.
+    pub fn check_gone(&self) -> Result<(), Violation> {
+        self.check_at_rest()?;
+        let (waiting, counters) = (self.shard.waiting(), self.shard.counters());
+        let is_empty = waiting.sessions == 0 && waiting.feeds_bytes == 0;
+        match is_empty && counters.rooms == 0 && counters.subscriptions == 0 {
+            true => Ok(()),
+            false => broken("gone", format!("{waiting:?} {counters:?}")),
+        }
     }
 }

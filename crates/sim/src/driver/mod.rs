@@ -26,6 +26,7 @@ use crate::{
     engine::Engine,
     mutation::{Mutation, Planted},
     network::Network,
+    plan::Pace,
 };
 
 const PING: &[u8] = &[0x89, 0];
@@ -65,7 +66,8 @@ pub struct Node {
     /// When each publication came here, in visits of the fan-out.
     pub born: BTreeMap<(RoomName, Offset), u64>,
     setup: Setup,
-    visits: usize,
+    pace: Pace,
+    turn_ends: Moment,
     visits_total: u64,
     subscriptions_max: usize,
     links: BTreeMap<ConnId, usize>,
@@ -85,7 +87,7 @@ pub struct Node {
 impl Node {
     pub fn new(
         setup: Setup,
-        visits: usize,
+        pace: Pace,
         seed: u64,
         grants: Rc<[Grant]>,
         now: Moment,
@@ -101,7 +103,8 @@ impl Node {
             held_until: now,
             is_healed: false,
             born: BTreeMap::new(),
-            visits,
+            pace,
+            turn_ends: now,
             visits_total: 0,
             subscriptions_max: 0,
             links: BTreeMap::new(),
@@ -131,7 +134,7 @@ impl Node {
         let seed = self.chance.number();
         *self = Self::new(
             setup,
-            self.visits,
+            self.pace,
             seed,
             self.grants.clone(),
             now,
@@ -148,7 +151,7 @@ impl Node {
 
     /// Plans a turn at `at`, unless there is an earlier one.
     pub fn plan_turn(&mut self, at: Moment, agenda: &mut Agenda) {
-        let at = at.max(self.held_until);
+        let at = at.max(self.held_until).max(self.turn_ends);
         if self.turn_at.is_none_or(|planned| at < planned) {
             self.turn_at = Some(at);
             agenda.plan(at, Happening::Turn(self.index));
@@ -167,6 +170,7 @@ impl Node {
     /// One turn.
     pub fn turn(&mut self, now: Moment, outside: &mut Outside<'_>) -> Result<(), Violation> {
         self.turns += 1;
+        self.turn_ends = now + self.pace.turn_time;
         while let Some(input) = self.inputs.pop_front() {
             self.on_input(input, now, outside);
         }
@@ -181,7 +185,7 @@ impl Node {
         let subscriptions = self.shard.counters().subscriptions as usize;
         self.subscriptions_max = self.subscriptions_max.max(subscriptions);
         if self.shard.has_fan_out() {
-            self.visits_total += self.shard.fan_out(self.visits, now) as u64;
+            self.visits_total += self.shard.fan_out(self.pace.visits, now) as u64;
         }
         for conn in std::mem::take(&mut self.writable) {
             self.write(conn, now, outside);

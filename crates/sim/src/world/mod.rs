@@ -30,6 +30,9 @@ use crate::{
 /// Time to come to rest after the faults end: reconnects, leases, timeouts.
 const REST: Duration = Duration::from_secs(40);
 
+/// Time until nothing is left of those who went: pings that fail, lingering rooms, leases.
+const GONE: Duration = Duration::from_secs(15);
+
 /// What came of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -128,7 +131,7 @@ impl World {
                 seed: plan.seed,
             };
             let planted = Planted::new(mutation, plan.seed, index);
-            Node::new(setup, plan.visits, plan.seed, grants.clone(), Moment(0), planted)
+            Node::new(setup, plan.pace, plan.seed, grants.clone(), Moment(0), planted)
         };
         Self {
             now: Moment(0),
@@ -156,12 +159,23 @@ impl World {
             self.agenda.plan(*at, Happening::Act(place));
         }
         self.agenda.plan(self.plan.ends, Happening::Heal);
-        while let Some((at, happening)) = self.agenda.next(self.plan.ends + REST) {
+        self.run_until(self.plan.ends + REST)?;
+        self.check_at_rest()?;
+        for client in 0..self.clients.len() {
+            let now = self.now;
+            self.with_client(client, |client, out| client.quit(now, out));
+        }
+        self.run_until(self.plan.ends + REST + GONE)?;
+        self.check_gone()
+    }
+
+    fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
+        while let Some((at, happening)) = self.agenda.next(end) {
             self.now = at;
             self.happen(happening)?;
             self.plan_engine();
         }
-        self.check_at_rest()
+        Ok(())
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Violation> {

@@ -61,4 +61,20 @@ impl World {
         }
         Ok(())
     }
+
+    /// Everyone went: nothing is left of them.
+    pub(super) fn check_gone(&mut self) -> Result<(), Violation> {
+        for node in &self.nodes {
+            node.check_gone()?;
+        }
+        let listed = self
+            .engine
+            .rooms
+            .iter()
+            .find(|(_, room)| !room.presence.users().is_empty());
+        match listed {
+            Some((name, room)) => broken("presence", format!("{:?} in {name:?}", room.presence.users())),
+            None => Ok(()),
+        }
+    }
 }
