@@ -16,6 +16,9 @@ use crate::{
     shard::{ConnId, Pending, Shard, Ticketed, Timer},
 };
 
+/// When to ask again for a page that did not fit into the outbox.
+const PAGE_RETRY_MS: u32 = 100;
+
 impl Shard {
     pub(crate) fn on_event(&mut self, event: Event, now: Moment) {
         match event {
@@ -31,8 +34,7 @@ impl Shard {
             }
             Event::History { ticket, result } => match self.pending.remove(&ticket).map(|t| t.pending) {
                 Some(Pending::History { conn, id }) => {
-                    // A page is bulk: it must not hold up replies and pongs.
-                    self.answer(conn, id, Lane::Reliable, result.map(Reply::History), now);
+                    self.answer_page(conn, id, result.map(Reply::History), now);
                 }
                 Some(Pending::Replay { room, join }) => self.on_replay_page(room, join, result, now),
                 Some(Pending::Publish { .. } | Pending::Presence { .. }) | None => {}
@@ -61,6 +63,28 @@ impl Shard {
             Ok(reply) => self.reply_in(conn, lane, id, &Ok(reply), now),
             Err(reject) => self.reject(conn, id, reject, now),
         }
+    }
+
+    /// A page is bulk: it goes in the reliable lane, where it holds up no reply and no pong, and takes no more
+    /// than half an outbox, so that live publications still fit.
+    fn answer_page(&mut self, conn: ConnId, id: u32, result: Result<Reply, Reject>, now: Moment) {
+        if !self.is_ready(conn) {
+            return;
+        }
+        let session = &mut self.sessions[conn.index as usize];
+        session.in_flight -= 1;
+        let reply = match result {
+            Ok(reply) => Ok(reply),
+            Err(reject) => return self.reject(conn, id, reject, now),
+        };
+        let waiting = session.outbox.bytes();
+        let frame = self.encoder.reply(session.link, id, &reply);
+        if waiting > 0 && waiting + frame.len() > self.setup.limits.outbox_bytes_max / 2 {
+            let detail = "the pages before it have not been read yet";
+            let reject = Reject::retry(RejectCode::RateLimited, PAGE_RETRY_MS, detail);
+            return self.reject(conn, id, reject, now);
+        }
+        self.enqueue(conn, Lane::Reliable, frame, now);
     }
 
     fn on_publication(&mut self, name: &RoomName, publication: Publication, now: Moment) {

@@ -775,3 +775,43 @@ fn requests_wait_while_the_engine_is_full() {
     world.turn();
     assert_eq!(world.reply(ann).unwrap_err().code, RejectCode::Overloaded);
 }
+
+#[test]
+fn pages_asked_for_together_come_as_the_reader_takes_them() {
+    let limits = Limits {
+        outbox_bytes_max: 16 << 10,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits, Policy::with_defaults("chat"));
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    let long = format!("\"{}\"", "x".repeat(500));
+    for _ in 0..10 {
+        world.publish(ann, "chat:lobby", &long).unwrap();
+    }
+    world.read_on(bob, 0);
+    let ask = || History {
+        room: room("chat:lobby"),
+        since: None,
+        limit: 10,
+        reverse: false,
+    };
+    for _ in 0..5 {
+        world.send(bob, Command::History(ask()));
+    }
+    world.turn();
+    world.read_on(bob, usize::MAX);
+    let answers: Vec<_> = (0..5).map(|_| world.reply(bob)).collect();
+    let pages = answers
+        .iter()
+        .filter(|answer| matches!(answer, Ok(Reply::History(_))))
+        .count();
+    let is_told =
+        |answer: &&Result<Reply, Reject>| matches!(answer, Err(r) if r.code == RejectCode::RateLimited);
+    assert_eq!(
+        (pages, answers.iter().filter(is_told).count()),
+        (1, 4),
+        "{answers:?}"
+    );
+    assert_eq!(world.client(bob).closed, None);
+    assert!(world.history(bob, ask()).is_ok());
+}
