@@ -170,13 +170,7 @@ impl Shard {
         // Who watched members through a broken attachment was told nothing meanwhile: all of
         // them, in the form that replaces what was known.
         if has_changed && room.watchers > 0 {
-            let change = MembersChange {
-                room: room.name.clone(),
-                count: members.count,
-                joined: Vec::new(),
-                left: Vec::new(),
-                sample: Some(members.sample),
-            };
+            let change = MembersChange::all(&room.name, members);
             self.feed(room_id, Item::Members(change), now);
         }
         let room = &mut self.rooms[room_id.0 as usize];

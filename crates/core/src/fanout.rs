@@ -10,13 +10,17 @@
 //! it is never more than one round, and nothing in it is older than the time it took to write the one before.
 
 use slab::Slab;
-use tidegate_wire::Position;
+use tidegate_wire::{
+    Position,
+    frame::{MembersChange, Push},
+};
 
 use crate::{
     counters::Counters,
     encoder::Encoder,
     feed::{self, Batch, Face},
     limits::Limits,
+    members::Mirror,
     moment::Moment,
     outbox::{Lane, Pile},
     room::{Room, RoomId},
@@ -117,6 +121,7 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
     };
     let keys = subscriber.wishes.as_ref().and_then(|wishes| wishes.keys.as_ref());
     let place = (subscriber.seq, subscriber.offset);
+    let has_missed_members = subscriber.variant.watches_members() && room.feed.has_trimmed(subscriber.seq);
     let choice = room.feed.choose(place, keys, &room.policy, budget, out.now);
     (subscriber.seq, subscriber.offset) = (choice.next, choice.offset);
     subscriber.is_behind = choice.next < room.feed.end();
@@ -133,9 +138,21 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         let link = out.sessions[session as usize].link;
         let batch = Batch {
             bytes: out.encoder.push(link, &gap),
-            publications: 0,
             left_out: choice.left_out as u32,
-            offset: 0,
+            ..Batch::EMPTY
+        };
+        if !out.push(session, lane, batch) {
+            return;
+        }
+    }
+    if has_missed_members {
+        // Some differences are gone; those that follow change nothing that is not in here.
+        let members = room.mirror.as_deref().map(Mirror::members).unwrap_or_default();
+        let change = Push::Members(MembersChange::all(&room.name, members));
+        let link = out.sessions[session as usize].link;
+        let batch = Batch {
+            bytes: out.encoder.push(link, &change),
+            ..Batch::EMPTY
         };
         if !out.push(session, lane, batch) {
             return;

@@ -104,7 +104,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    const EMPTY: Self = Self {
+    /// Nothing.
+    pub const EMPTY: Self = Self {
         bytes: Bytes::new(),
         publications: 0,
         left_out: 0,
@@ -269,6 +270,11 @@ impl Feed {
     /// The number the next entry will get.
     pub fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
+    }
+
+    /// Whether entries from `seq` on have left the window.
+    pub fn has_trimmed(&self, seq: u64) -> bool {
+        seq < self.first
     }
 
     /// Every publication with a greater offset, up to the head, is here.

@@ -337,6 +337,38 @@ fn a_room_that_rests_between_walks_gives_each_subscriber_one_write() {
 }
 
 #[test]
+fn who_was_far_behind_is_told_all_members_anew() {
+    let mut world = world_of(Policy {
+        window_count: 4,
+        ..policy(Lane::Latest)
+    });
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    let watching = Join {
+        members: true,
+        ..plain_join("px:a")
+    };
+    world.join_with(bob, watching);
+    world.read_on(bob, 0);
+    publish(&mut world, ann, "x", "0");
+    let entering = Join {
+        enter: true,
+        ..plain_join("px:a")
+    };
+    world.join_with(ann, entering);
+    world.advance(Duration::from_secs(1));
+    for n in 1..=20 {
+        publish(&mut world, ann, "x", &n.to_string());
+    }
+    world.read_on(bob, usize::MAX);
+    let told = world.pushes(bob).into_iter().find_map(|push| match push {
+        Push::Members(change) => Some(change),
+        _ => None,
+    });
+    let told = told.expect("the members");
+    assert_eq!((told.count, told.sample.map(|sample| sample.len())), (1, Some(1)));
+}
+
+#[test]
 fn who_returns_is_given_the_newest_of_each_key() {
     let mut world = world_of(policy(Lane::Latest));
     let (ann, bob) = (world.connect("ann"), world.connect("bob"));

@@ -419,6 +419,19 @@ pub struct MembersChange {
     pub sample: Option<Vec<Member>>,
 }
 
+impl MembersChange {
+    /// Tells everyone, or in a large room a sample, in place of what was known.
+    pub fn all(room: &RoomName, members: Members) -> Self {
+        Self {
+            room: room.clone(),
+            count: members.count,
+            joined: Vec::new(),
+            left: Vec::new(),
+            sample: Some(members.sample),
+        }
+    }
+}
+
 /// A word from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
