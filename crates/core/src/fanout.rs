@@ -9,6 +9,8 @@
 //! and comes back when they are gone (`catch_up`), to what is still worth it then. So what waits for
 //! it is never more than one round, and nothing in it is older than the time it took to write the one before.
 
+use std::time::Duration;
+
 use slab::Slab;
 use tidegate_wire::{
     Position,
@@ -113,9 +115,15 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         }
         return;
     }
+    let rounds = |time| {
+        session
+            .pace
+            .bytes_in(time)
+            .clamp(BUDGET_MIN, out.limits.outbox_bytes_max / 2)
+    };
     let budget = match lane {
-        Lane::Lossy => session.pace.bytes_in(room.policy.deadline / 4).max(BUDGET_MIN),
-        Lane::Latest => out.limits.outbox_bytes_max / 2,
+        Lane::Lossy => rounds(room.policy.deadline / 4),
+        Lane::Latest => rounds(ROUND_TIME),
         // All of it, or the connection is closed.
         Lane::Control | Lane::Reliable => usize::MAX,
     };
@@ -169,11 +177,14 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
 /// Whether the last frames of a lane still wait, or so much else that the rest of the bound is for what must come.
 fn is_behind(session: &Session, lane: Lane, limits: &Limits) -> bool {
     lane > Lane::Reliable
-        && (session.outbox.is_stuck(lane) || session.outbox.bytes() > limits.outbox_bytes_max / 4)
+        && (session.outbox.is_stuck(lane) || session.outbox.is_over_soft(session.pace, limits))
 }
 
-/// What a `lossy` subscriber that is behind is given at least, bytes.
+/// What a subscriber that is behind is given at least at a time, bytes.
 const BUDGET_MIN: usize = 4 << 10;
+/// What a `latest` subscriber that is behind is given at most at a time: the last of it is no older than this, and
+/// what it takes to be written.
+const ROUND_TIME: Duration = Duration::from_millis(50);
 
 impl Outboxes<'_> {
     /// Puts frames into an outbox; false, and nothing, if that is past its bound.
@@ -188,9 +199,8 @@ impl Outboxes<'_> {
         if len == 0 {
             return true;
         }
-        let outbox = &mut self.sessions[session as usize].outbox;
-        let (bytes_max, age_max) = (self.limits.outbox_bytes_max, self.limits.outbox_age_max);
-        if outbox.is_over(self.pile, len, bytes_max, age_max, self.now) {
+        let Session { outbox, pace, .. } = &mut self.sessions[session as usize];
+        if outbox.is_over(self.pile, *pace, len, self.limits, self.now) {
             self.too_slow.push(session);
             return false;
         }

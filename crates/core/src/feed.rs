@@ -142,6 +142,8 @@ pub struct Choice {
 /// See the module.
 #[derive(Default)]
 pub struct Feed {
+    /// The newest publication of each key outlives the window: lane `latest`.
+    keeps_newest: bool,
     entries: VecDeque<Entry>,
     first: u64,
     walked: u64,
@@ -154,7 +156,7 @@ pub struct Feed {
     keyed: Option<Box<Keyed>>,
 }
 
-/// The newest publication of each key, in the lane `latest`.
+/// The newest publication of each key, where newer ones replace older ones.
 #[derive(Default)]
 struct Keyed {
     /// The entry of each key.
@@ -188,15 +190,23 @@ impl Keyed {
 }
 
 impl Feed {
-    /// Adds an entry to be fanned out; returns its weight.
-    pub fn push(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
-        let weight = self.push_walked(item, lane, now);
+    /// An empty feed of a room in this lane.
+    pub fn new(lane: Lane) -> Self {
+        Self {
+            keeps_newest: lane == Lane::Latest,
+            ..Self::default()
+        }
+    }
+
+    /// Adds an entry to be fanned out; returns its weight. Where `conflates`, it takes the place of an older one of its key.
+    pub fn push(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
+        let weight = self.push_walked(item, conflates, now);
         self.pending_bytes += weight;
         weight
     }
 
     /// Begins anew after an attach: `window` is known, nothing of it is to be fanned out.
-    pub fn restart(&mut self, head: Offset, window: Vec<Publication>, lane: Lane, now: Moment) {
+    pub fn restart(&mut self, head: Offset, window: Vec<Publication>, conflates: bool, now: Moment) {
         debug_assert!(self.walked == self.end(), "restarted with subscribers waiting");
         self.first = self.end();
         self.entries.clear();
@@ -205,13 +215,13 @@ impl Feed {
         self.keyed = None;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
-            self.push_walked(Item::Publication(publication), lane, now);
+            self.push_walked(Item::Publication(publication), conflates, now);
         }
         self.walked = self.end();
     }
 
-    fn push_walked(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
-        if let (Lane::Latest, Item::Publication(publication)) = (lane, &item) {
+    fn push_walked(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
+        if let (true, Item::Publication(publication)) = (conflates, &item) {
             self.replace(publication.key.clone());
         }
         let weight = match &item {
@@ -324,11 +334,14 @@ impl Feed {
             let seq = self.first;
             self.first += 1;
             self.bytes -= entry.weight as usize;
-            let is_publication = matches!(entry.item, Item::Publication(_));
-            let gone = match &mut self.keyed {
+            let gone = match (&mut self.keyed, &entry.item) {
                 // Whoever needs it finds a newer one.
-                Some(_) if entry.is_replaced => None,
-                Some(keyed) if is_publication => keyed.keep(seq, entry, keys_max),
+                (Some(_), Item::Publication(_)) if entry.is_replaced && self.keeps_newest => None,
+                (Some(keyed), Item::Publication(_)) if self.keeps_newest => keyed.keep(seq, entry, keys_max),
+                (Some(keyed), Item::Publication(publication)) if !entry.is_replaced => {
+                    keyed.by_key.remove(&publication.key);
+                    Some(entry)
+                }
                 _ => Some(entry),
             };
             if let (Some(Item::Publication(gone)), true) =
@@ -345,15 +358,16 @@ impl Feed {
         self.entries.len()
     }
 
-    /// The publications after `offset` that are still worth it, oldest first, with their entries' numbers.
+    /// The publications after `offset` that are worth a replay, oldest first, with their entries' numbers.
     pub fn publications_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = (u64, &Publication)> {
         let from = self.replay_from;
         self.entries_from(from)
             .filter_map(move |(seq, entry)| match &entry.item {
-                Item::Publication(publication) if publication.offset > offset && !entry.is_replaced => {
-                    Some((seq, publication))
+                Item::Publication(publication) => {
+                    let is_worth_it = !(entry.is_replaced && self.keeps_newest);
+                    (publication.offset > offset && is_worth_it).then_some((seq, publication))
                 }
-                Item::Publication(_) | Item::Members(_) | Item::Gap(_) => None,
+                Item::Members(_) | Item::Gap(_) => None,
             })
     }
 
@@ -560,7 +574,7 @@ pub fn gap(room: &RoomName, position: Position, lane: Lane, count: u64) -> Push 
 fn is_worth(entry: &Entry, policy: &Policy, now: Moment) -> bool {
     match policy.lane {
         Lane::Latest => !entry.is_replaced,
-        Lane::Lossy => now.since(entry.at) <= policy.deadline,
+        Lane::Lossy => !entry.is_replaced && now.since(entry.at) <= policy.deadline,
         Lane::Control | Lane::Reliable => true,
     }
 }

@@ -12,6 +12,7 @@ mod event;
 mod fanout;
 mod feed;
 pub mod grant;
+mod heat;
 mod join;
 pub mod limits;
 mod members;

@@ -17,6 +17,7 @@ use tidegate_core::{
     ConnId, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
     grant::{Claims, Grant, Right, Rights},
     request::{Attachment, Event, Exit, Request},
+    shard::RoomOrder,
 };
 use tidegate_wire::{
     Codec, Epoch, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
@@ -342,6 +343,11 @@ impl World {
             closed: None,
         });
         ClientId(self.clients.len() - 1)
+    }
+
+    pub fn joined_rooms(&self) -> Vec<RoomName> {
+        let rooms = self.shard.rooms("", "", RoomOrder::Name, usize::MAX, self.now);
+        rooms.into_iter().map(|room| room.name).collect()
     }
 
     pub fn client(&mut self, id: ClientId) -> &mut Client {
