@@ -32,15 +32,13 @@ use tidegate_wire::{
 use crate::{
     encoder::{Encoder, LINKS},
     moment::Moment,
-    outbox::Lane,
+    outbox::{JOINED_BYTES_MAX, Lane},
     policy::Policy,
     shard::Link,
 };
 
-/// Frames joined for one visit are at most this long; more are several pieces.
-const JOINED_BYTES_MAX: usize = 64 << 10;
 /// Joined pieces kept at a time. Past it frames go one by one, which copies nothing.
-const JOINED_PIECES_MAX: usize = 32;
+const JOINED_PIECES_MAX: usize = 64;
 
 /// What decides which bytes a subscriber gets: its link, and whether it watches members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

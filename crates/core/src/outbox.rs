@@ -16,17 +16,22 @@
 //!
 //! **Nobody starves.** After [`RUN_MAX`] bytes of one lane every lane below it in which something
 //! waits gets one frame out. So a waiting frame is overtaken, per lane above its own, by at most [`RUN_MAX`] bytes and one
-//! frame between two frames of its own lane. Control is small, and always goes first.
+//! frame between two frames of its own lane. Control always goes first, and waits for no more than the frame in progress:
+//! large frames come in parts (see `tidegate_wire::parts`).
 
 use std::{io::IoSlice, time::Duration};
 
 use bytes::Bytes;
+use tidegate_wire::{parts::WHOLE_BYTES_MAX, ws::frame::split_server_frames};
 
 use crate::{limits::Limits, moment::Moment, pace::Pace};
 
 /// Bytes a waiting frame costs beyond its own: its node and its share of the buffer.
 /// Counted against the bound, so that a million tiny frames cannot hide.
 pub const FRAME_OVERHEAD: usize = 64;
+
+/// Frames that are joined, and leave as one, are at most this long together.
+pub const JOINED_BYTES_MAX: usize = WHOLE_BYTES_MAX;
 
 /// Bytes of one lane after which those below get a frame out.
 pub const RUN_MAX: u32 = 32 << 10;
@@ -221,12 +226,21 @@ impl Default for Outbox {
 }
 
 impl Outbox {
-    /// Puts a whole frame (or several, joined) at the end of its lane.
+    /// Puts a whole frame (or several, joined) at the end of its lane. Joined ones that are long together are taken
+    /// apart, so that other lanes can come in between.
     pub fn push(&mut self, pile: &mut Pile, lane: Lane, frame: Bytes, now: Moment) {
         self.bytes += frame.len() as u32;
-        self.frames += 1;
-        self.lists[lane as usize].push(pile, frame, now);
         self.untried |= lane.bit();
+        let list = &mut self.lists[lane as usize];
+        if frame.len() <= JOINED_BYTES_MAX {
+            list.push(pile, frame, now);
+            self.frames += 1;
+            return;
+        }
+        for frame in split_server_frames(frame) {
+            list.push(pile, frame, now);
+            self.frames += 1;
+        }
     }
 
     /// A write is tried now with all that waits.

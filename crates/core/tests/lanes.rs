@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use tidegate_core::{Lane, Limits, Policy};
+use tidegate_core::{Lane, Limits, Link, Policy};
 use tidegate_wire::{
-    CloseReason, RejectCode,
-    frame::{Command, Filter, GapReason, Join, Ok as Reply, Push, Recovery, Wishes},
+    CloseReason, Codec, RejectCode, ServerFrame,
+    frame::{Command, Connect, Filter, GapReason, Join, Ok as Reply, Push, Recovery, Wishes},
+    parts::WHOLE_BYTES_MAX,
 };
 use world::*;
 
@@ -334,6 +335,48 @@ fn a_room_that_rests_between_walks_gives_each_subscriber_one_write() {
     assert_eq!(world.join(eve, "px:a").offset, 6);
     publish(&mut world, ann, "", "7");
     assert_eq!(texts(&world.received(eve, "px:a")), ["7"]);
+}
+
+#[test]
+fn control_waits_for_no_more_than_a_part_of_a_large_frame() {
+    for codec in [Codec::Json, Codec::Binary] {
+        let mut world = World::with(
+            Limits::default(),
+            Policy {
+                payload_bytes_max: 256 << 10,
+                ..policy(Lane::Reliable)
+            },
+        );
+        let ann = world.connect("ann");
+        let link = Link {
+            codec,
+            deflate: false,
+        };
+        let bob = world.open(link);
+        world.send(bob, Command::Connect(Connect::default()));
+        world.turn();
+        world.reply(bob).unwrap();
+        world.join(bob, "px:a");
+        world.read_on(bob, 0);
+        let long = format!("\"{}\"", "€".repeat(60_000));
+        publish(&mut world, ann, "", &long);
+        let conn = world.client(bob).conn;
+        let waits = world.shard.outbox_bytes(conn);
+        assert!(waits > 180_000, "{waits}");
+        // The frame in progress is finished, then the pong goes.
+        world.read_on(bob, 10);
+        world.turn();
+        let id = world.send(bob, Command::Ping { t0_ms: 1.0 });
+        world.read_on(bob, WHOLE_BYTES_MAX + 1_000);
+        world.turn();
+        let frames: Vec<_> = world.client(bob).frames.drain(..).collect();
+        assert!(
+            matches!(&frames[..], [ServerFrame::Reply { id: of, .. }] if *of == id),
+            "{frames:?}"
+        );
+        world.read_on(bob, usize::MAX);
+        assert_eq!(texts(&world.received(bob, "px:a")), [long]);
+    }
 }
 
 #[test]

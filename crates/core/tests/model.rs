@@ -254,7 +254,7 @@ impl Play {
                     },
                 );
             }
-            ServerFrame::Push(Push::Members(_) | Push::Notice(_)) => {}
+            ServerFrame::Push(Push::Members(_) | Push::Notice(_) | Push::Part(_)) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!  client  Request { id, Command }      connect refresh join leave publish history presence ping
 //!  server  Reply   { id, Ok | Reject }  exactly one for each Request
-//!          Push                         event members gap notice
+//!          Push                         event members gap notice part
 //! ```
 //!
 //! Owned values, because decoding reads from a buffer the whole shard shares. The
@@ -402,6 +402,19 @@ pub enum Push {
     },
     /// A word from the server.
     Notice(Notice),
+    /// A piece of a large frame; see [`crate::parts`].
+    Part(Part),
+}
+
+/// A piece of a large frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Which frame: the same number in all its parts, another than that of any frame still under way.
+    pub message: u32,
+    /// Another part of it follows.
+    pub more: bool,
+    /// The next of its bytes; in JSON whole characters.
+    pub piece: Bytes,
 }
 
 /// Who came and went since the last such push.

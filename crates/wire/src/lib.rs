@@ -8,6 +8,7 @@ pub mod code;
 pub mod codec;
 pub mod frame;
 pub mod json;
+pub mod parts;
 pub mod position;
 pub mod publication;
 pub mod room;

@@ -8,8 +8,8 @@ use tidegate_wire::{
     Codec, Epoch, Payload, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
     frame::{
         Command, Connect, Connected, Filter, GapReason, History, HistoryPage, Join, Joined, Member, Members,
-        MembersChange, Notice, Ok as Reply, Pong, Presence, Publish, Published, Push, Recovery, Request,
-        Wishes,
+        MembersChange, Notice, Ok as Reply, Part, Pong, Presence, Publish, Published, Push, Recovery,
+        Request, Wishes,
     },
 };
 
@@ -294,6 +294,10 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
             })
         }),
         notice.prop_map(|notice| ServerFrame::Push(Push::Notice(notice))),
+        (any::<u32>(), any::<bool>(), "\\PC{0,40}").prop_map(|(message, more, piece)| {
+            let piece = piece.into();
+            ServerFrame::Push(Push::Part(Part { message, more, piece }))
+        }),
     ]
 }
 

@@ -178,6 +178,12 @@ const NOTICE: Shape = {
   3: { name: "shutdown", kind: {} },
 };
 
+const PART: Shape = {
+  1: { name: "message", kind: "uint" },
+  2: { name: "more", kind: "bool" },
+  3: { name: "frame", kind: "bytes" },
+};
+
 const SERVER_FRAME: Shape = {
   1: { name: "id", kind: "uint" },
   2: { name: "connected", kind: CONNECTED },
@@ -194,6 +200,7 @@ const SERVER_FRAME: Shape = {
   13: { name: "gap", kind: GAP },
   14: { name: "notice", kind: NOTICE },
   15: { name: "filtered", kind: {} },
+  16: { name: "part", kind: PART },
 };
 
 /** The two that all others hang from: for the test against the .proto. */
@@ -284,7 +291,7 @@ export function decodeFrames(message: Uint8Array): Fields[] {
   return frames;
 }
 
-const PUSHES = ["event", "gap"];
+const PUSHES = ["event", "gap", "part"];
 
 function likeJson(frame: Record<string, unknown>): Fields {
   const { id, ...rest } = frame;

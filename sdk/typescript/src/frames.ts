@@ -97,6 +97,7 @@ export type Frame =
       readonly reason: GapReason;
       readonly count: number;
     }
+  | { readonly kind: "part"; readonly message: number; readonly more: boolean; readonly piece: string | Uint8Array }
   | { readonly kind: "notice"; readonly notice: string; readonly inMs: number; readonly room: string };
 
 /** A JSON object whose fields are not known yet. */
@@ -188,6 +189,11 @@ export function readFrame(frame: Fields): Frame | undefined {
     const gap = fields(frame.gap, "gap");
     const count = gap.count === undefined ? 0 : number(gap.count);
     return { kind: "gap", room: string(gap.room), position: readPosition(gap), reason: string(gap.reason), count };
+  }
+  if ("part" in frame) {
+    const part = fields(frame.part, "part");
+    const piece = part.frame instanceof Uint8Array ? part.frame : string(part.text);
+    return { kind: "part", message: number(part.message), more: part.more === true, piece };
   }
   if ("notice" in frame) {
     const notice = fields(frame.notice, "notice");

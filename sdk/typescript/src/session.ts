@@ -32,6 +32,7 @@ import {
   readRefreshed,
   type RejectFrame,
 } from "./frames.js";
+import { Inbox, type WholeFrame } from "./parts.js";
 
 /** How far the client has come. */
 export type State = "idle" | "connecting" | "connected" | "waiting" | "closed";
@@ -197,6 +198,7 @@ export class Session {
   #refreshAt: number | undefined;
   #retryAt: number | undefined;
   #openBy: number | undefined;
+  #inbox: Inbox;
   #nextId = 1;
   #nextMsg = 1;
   #connectId = 0;
@@ -217,6 +219,7 @@ export class Session {
     private readonly limits: Limits = LIMITS,
   ) {
     this.#calls = new Calls(limits);
+    this.#inbox = new Inbox(codec);
     const word = () => Math.floor(host.random() * 0x1_0000_0000).toString(36);
     this.#msgPrefix = `${word()}${word()}`;
   }
@@ -327,6 +330,7 @@ export class Session {
   opened(): void {
     if (this.#state !== "connecting") return this.host.close();
     this.#isOpen = true;
+    this.#inbox = new Inbox(this.codec);
     this.#connectId = this.#id();
     // What does not fit into half a message is joined afterwards, room by room.
     let rest = this.#frameBytesMax / 2;
@@ -344,7 +348,7 @@ export class Session {
   received(message: unknown): void {
     this.#silentAt = undefined;
     try {
-      for (const frame of this.codec.read(message)) this.#onFrame(frame);
+      for (const frame of this.#inbox.read(message)) this.#onFrame(frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       // Not our server, or not our protocol: nothing that follows can be trusted.
@@ -451,7 +455,7 @@ export class Session {
 
   // ---- frames -----------------------------------------------------------------
 
-  #onFrame(frame: Frame): void {
+  #onFrame(frame: WholeFrame): void {
     switch (frame.kind) {
       case "ok":
         return this.#onOk(frame.id, frame.body);

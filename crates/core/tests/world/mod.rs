@@ -25,6 +25,7 @@ use tidegate_wire::{
         Command, Connect, GapReason, History, HistoryPage, Join, Joined, Member, Members, MembersChange,
         Ok as Reply, Publish, Published, Push, Wishes,
     },
+    parts::ServerReader,
     ws,
 };
 
@@ -247,6 +248,7 @@ pub struct Client {
     /// It takes no more bytes than this per turn; none stops reading.
     pub reads: usize,
     partial: Vec<u8>,
+    parts: ServerReader,
     kinds: BTreeMap<u32, &'static str>,
     pub frames: VecDeque<ServerFrame>,
     pub closed: Option<u16>,
@@ -338,6 +340,7 @@ impl World {
             next_id: 0,
             reads: usize::MAX,
             partial: Vec::new(),
+            parts: ServerReader::new(link.codec),
             kinds: BTreeMap::new(),
             frames: VecDeque::new(),
             closed: None,
@@ -585,10 +588,10 @@ fn write_out(shard: &mut Shard, client: &mut Client, now: Moment) -> bool {
         match frame {
             Frame::Close(code) => client.closed = Some(code),
             Frame::Message(payload) => {
-                let codec = client.link.codec;
                 let frames = &mut client.frames;
-                codec
-                    .decode_server(&payload, &mut |frame| frames.push_back(frame))
+                client
+                    .parts
+                    .read(&payload, &mut |frame| frames.push_back(frame))
                     .expect("the server's own frame");
             }
             Frame::Other => {}

@@ -562,7 +562,7 @@ async fn rooms(Extract(state): Shared, request: Request) -> Answered {
             "room": name.as_str(),
             "subscribers": room.shards.iter().sum::<u32>(),
             "shards": room.shards,
-            "share": (f64::from(room.share) * 1_000.0).round() / 1_000.0,
+            "share": (f64::from(room.share) * 1e5).round() / 1e5,
             "hot": room.is_hot,
         })
     });

@@ -18,6 +18,7 @@ use tidegate_wire::{
     Codec, Command, Payload, Position, Request, RoomName,
     code::{CloseReason, ComeBack},
     frame::{Connect, Connected, History, Join, Publish},
+    parts::ServerReader,
     ws::reader::{Reader, Role},
 };
 
@@ -87,6 +88,7 @@ pub struct Client {
     has_expiry: bool,
     is_open: bool,
     reader: Reader,
+    parts: ServerReader,
     attempts: u32,
     next_id: u32,
     next_message: u64,
@@ -127,6 +129,7 @@ impl Client {
             limits: plan.limits.clone(),
             is_open: false,
             reader: Reader::new(Role::Client, 16 << 20, link.deflate),
+            parts: ServerReader::new(link.codec),
             attempts: 0,
             next_id: 0,
             next_message: 0,
@@ -235,6 +238,7 @@ impl Client {
         }
         self.is_open = true;
         self.reader = Reader::new(Role::Client, 16 << 20, self.link.deflate);
+        self.parts = ServerReader::new(self.link.codec);
         let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
         let resume = names.iter().map(|name| self.join_body(name)).collect();
         let connect = Connect {

@@ -19,8 +19,8 @@ use crate::{
     codec::{BadCommand, Malformed},
     frame::{
         Command, Connect, Connected, Filter, GapReason, History, HistoryPage, Join, Joined, Member, Members,
-        MembersChange, Notice, Ok as Reply, Pong, Presence, Publish, Published, Push, Recovery, Request,
-        ServerFrame, Wishes,
+        MembersChange, Notice, Ok as Reply, Part, Pong, Presence, Publish, Published, Push, Recovery,
+        Request, ServerFrame, Wishes,
     },
     json,
     position::{Epoch, Position},
@@ -294,6 +294,11 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
             reason: write_reason(Some(*reason)),
             count: *count,
         }),
+        Push::Part(part) => Body::Part(proto::Part {
+            message: part.message,
+            more: part.more,
+            frame: part.piece.clone(),
+        }),
         Push::Notice(notice) => Body::Notice(proto::Notice {
             kind: Some(match notice {
                 Notice::TokenExpiring { in_ms } => {
@@ -561,6 +566,13 @@ fn read_body(id: u32, body: Body) -> Result<Option<ServerFrame>, String> {
                 None => return Ok(None),
             };
             return Ok(Some(ServerFrame::Push(Push::Notice(notice))));
+        }
+        Body::Part(part) => {
+            return Ok(Some(ServerFrame::Push(Push::Part(Part {
+                message: part.message,
+                more: part.more,
+                piece: own(&part.frame),
+            }))));
         }
         Body::Reject(reject) => {
             let code = u16::try_from(reject.code).ok().and_then(RejectCode::from_number);

@@ -13,7 +13,7 @@ use crate::{
     codec::Malformed,
     frame::{
         Command, Connected, GapReason, HistoryPage, Join, Joined, Member, Members, MembersChange, Notice,
-        Ok as Reply, Pong, Publish, Published, Push, Recovery, Request, ServerFrame, Wishes,
+        Ok as Reply, Part, Pong, Publish, Published, Push, Recovery, Request, ServerFrame, Wishes,
     },
     position::{Offset, Position},
     publication::{Payload, Publication, Stamps},
@@ -177,6 +177,17 @@ struct RawServer<'a> {
     gap: Option<RawGap<'a>>,
     #[serde(borrow, default)]
     notice: Option<RawNotice<'a>>,
+    #[serde(borrow, default)]
+    part: Option<RawPart<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawPart<'a> {
+    message: u32,
+    #[serde(default)]
+    more: bool,
+    #[serde(borrow)]
+    text: Text<'a>,
 }
 
 #[derive(Deserialize)]
@@ -231,6 +242,12 @@ impl RawServer<'_> {
                 return Ok(None);
             };
             Push::Notice(notice)
+        } else if let Some(part) = self.part {
+            Push::Part(Part {
+                message: part.message,
+                more: part.more,
+                piece: Bytes::copy_from_slice(part.text.as_bytes()),
+            })
         } else {
             return Ok(None);
         };

@@ -107,6 +107,17 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
             }
             out.extend_from_slice(b"}}");
         }
+        Push::Part(part) => {
+            out.extend_from_slice(b"{\"part\":{\"message\":");
+            number(part.message.into(), out);
+            out.extend_from_slice(match part.more {
+                true => b",\"more\":true",
+                false => b",\"more\":false",
+            });
+            out.extend_from_slice(b",\"text\":");
+            bytes_string(&part.piece, out);
+            out.extend_from_slice(b"}}");
+        }
         Push::Notice(notice) => {
             out.extend_from_slice(b"{\"notice\":{\"kind\":");
             match notice {
