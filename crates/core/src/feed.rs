@@ -81,11 +81,69 @@ struct Entry {
     frames: [Option<Bytes>; LINKS],
 }
 
+impl Entry {
+    /// What it promises in a room of this lane.
+    fn lane(&self, of_room: Lane) -> Lane {
+        match &self.item {
+            Item::Publication(publication) => publication.lane.map_or(of_room, |lane| lane.max(of_room)),
+            Item::Members(_) | Item::Gap(_) => of_room,
+        }
+    }
+
+    /// Whether it is still worth delivering.
+    fn is_worth(&self, policy: &Policy, now: Moment) -> bool {
+        match self.lane(policy.lane) {
+            Lane::Latest => !self.is_replaced,
+            Lane::Lossy => !self.is_replaced && now.since(self.at) <= policy.deadline,
+            Lane::Control | Lane::Reliable => true,
+        }
+    }
+}
+
 struct Piece {
     variant: Variant,
     from: u64,
     to: u64,
     batch: Batch,
+}
+
+/// How many publications a subscriber did not get, by the reason that is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Replaced by a newer one of their key.
+    pub conflated: u64,
+    /// Too old, or too many.
+    pub dropped: u64,
+}
+
+impl LeftOut {
+    /// It got everything.
+    pub const NOTHING: Self = Self {
+        conflated: 0,
+        dropped: 0,
+    };
+
+    fn count(&mut self, lane: Lane, publications: u64) {
+        match lane {
+            Lane::Latest => self.conflated += publications,
+            Lane::Lossy | Lane::Reliable | Lane::Control => self.dropped += publications,
+        }
+    }
+
+    /// Tells it.
+    pub fn gaps(self, room: &RoomName, position: Position) -> impl Iterator<Item = Push> {
+        let reasons = [
+            (GapReason::Conflated, self.conflated),
+            (GapReason::Dropped, self.dropped),
+        ];
+        let told = reasons.into_iter().filter(|(_, count)| *count > 0);
+        told.map(move |(reason, count)| Push::Gap {
+            room: room.clone(),
+            position,
+            reason,
+            count,
+        })
+    }
 }
 
 /// Bytes for one subscriber, and how many publications are in them.
@@ -95,8 +153,8 @@ pub struct Batch {
     pub bytes: Bytes,
     /// Publications in them.
     pub publications: u32,
-    /// Publications left out, which a gap in them tells.
-    pub left_out: u32,
+    /// What was left out, which a gap in them tells.
+    pub left_out: LeftOut,
     /// The last offset they cover; 0 for none.
     pub offset: Offset,
 }
@@ -106,7 +164,7 @@ impl Batch {
     pub const EMPTY: Self = Self {
         bytes: Bytes::new(),
         publications: 0,
-        left_out: 0,
+        left_out: LeftOut::NOTHING,
         offset: 0,
     };
 }
@@ -122,6 +180,15 @@ pub struct Face<'a> {
     pub policy: &'a Policy,
 }
 
+/// How much a subscriber that is behind, or wants less, is given.
+#[derive(Clone, Copy)]
+pub struct Budget {
+    /// About so many bytes.
+    pub bytes: usize,
+    /// So much waits for it that nothing is given that is fresh or not at all.
+    pub spares: bool,
+}
+
 /// What a subscriber that is behind, or wants less, is given next.
 #[derive(Default)]
 pub struct Choice {
@@ -131,8 +198,8 @@ pub struct Choice {
     pub next: u64,
     /// and the last offset it was given or told about.
     pub offset: Offset,
-    /// Publications left out that it would have got, had it not been behind.
-    pub left_out: u64,
+    /// What it would have got, had it not been behind.
+    pub left_out: LeftOut,
     /// The offset behind which they are told to be missing.
     pub gap_offset: Offset,
 }
@@ -146,6 +213,8 @@ pub struct Feed {
     first: u64,
     walked: u64,
     bytes: usize,
+    /// Publications in it that promise less than their namespace: fresh or not at all.
+    lossy: usize,
     pending_bytes: usize,
     complete_since: Offset,
     /// Entries below this number are of a history that broke off: never replayed.
@@ -196,7 +265,8 @@ impl Feed {
         }
     }
 
-    /// Adds an entry to be fanned out; returns its weight. Where `conflates`, it takes the place of an older one of its key.
+    /// Adds an entry to be fanned out; returns its weight. Where the room `conflates`, it takes the place of an older one
+    /// of its key.
     pub fn push(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
         let weight = self.push_walked(item, conflates, now);
         self.pending_bytes += weight;
@@ -210,6 +280,7 @@ impl Feed {
         self.entries.clear();
         self.pieces.clear();
         self.bytes = 0;
+        self.lossy = 0;
         self.keyed = None;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
@@ -219,8 +290,13 @@ impl Feed {
     }
 
     fn push_walked(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
-        if let (true, Item::Publication(publication)) = (conflates, &item) {
-            self.replace(publication.key.clone());
+        if let Item::Publication(publication) = &item {
+            // What is fresh or not at all is nothing to keep in place of what is kept.
+            let is_aside = self.keeps_newest && publication.lane == Some(Lane::Lossy);
+            if conflates && !is_aside {
+                self.replace(publication.key.clone());
+            }
+            self.lossy += usize::from(publication.lane == Some(Lane::Lossy));
         }
         let weight = match &item {
             Item::Publication(publication) => publication.weight(),
@@ -332,7 +408,10 @@ impl Feed {
             let seq = self.first;
             self.first += 1;
             self.bytes -= entry.weight as usize;
+            let is_lossy = entry.lane(Lane::Reliable) == Lane::Lossy;
+            self.lossy -= usize::from(is_lossy);
             let gone = match (&mut self.keyed, &entry.item) {
+                (Some(_), Item::Publication(_)) if is_lossy && self.keeps_newest => Some(entry),
                 // Whoever needs it finds a newer one.
                 (Some(_), Item::Publication(_)) if entry.is_replaced && self.keeps_newest => None,
                 (Some(keyed), Item::Publication(_)) if self.keeps_newest => keyed.keep(seq, entry, keys_max),
@@ -349,6 +428,11 @@ impl Feed {
             }
         }
         before - self.bytes()
+    }
+
+    /// Whether something in it promises less than its namespace does.
+    pub fn has_lossy(&self) -> bool {
+        self.lossy > 0
     }
 
     /// How many entries are kept.
@@ -376,7 +460,10 @@ impl Feed {
         (from, offset): (u64, Offset),
         keys: Option<&HashSet<Bytes, FixedState>>,
         policy: &Policy,
-        budget: usize,
+        Budget {
+            bytes: budget,
+            spares,
+        }: Budget,
         now: Moment,
     ) -> Choice {
         let mut choice = Choice {
@@ -387,13 +474,14 @@ impl Feed {
         let mut counted_from = offset;
         let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
         // Publications that were wanted and are still here, but not worth it any more.
-        let mut stale = 0;
+        let mut stale = LeftOut::NOTHING;
         let mut bytes = 0;
         for (seq, entry) in self.entries_from(from) {
             if let Item::Publication(publication) = &entry.item {
                 let is_wanted = is_wanted(publication);
-                if is_wanted && !is_worth(entry, policy, now) {
-                    stale += 1;
+                let lane = entry.lane(policy.lane);
+                if is_wanted && (!entry.is_worth(policy, now) || (spares && lane == Lane::Lossy)) {
+                    stale.count(lane, 1);
                 } else if is_wanted {
                     bytes += entry.weight as usize;
                     if policy.lane != Lane::Lossy && bytes > budget && !choice.seqs.is_empty() {
@@ -406,13 +494,14 @@ impl Feed {
             } else {
                 if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
                     // What was before it is told by it, and offsets may begin anew.
-                    (choice.offset, counted_from, stale) = (position.offset, position.offset, 0);
+                    (choice.offset, counted_from, stale) =
+                        (position.offset, position.offset, LeftOut::NOTHING);
                 }
                 choice.seqs.push(seq);
             }
         }
         if policy.lane == Lane::Lossy {
-            stale += self.thin(&mut choice.seqs, bytes, budget);
+            stale.dropped += self.thin(&mut choice.seqs, bytes, budget);
         }
         let publication = |seq: &u64| match &self.entry(*seq)?.item {
             Item::Publication(publication) => Some(publication.offset),
@@ -422,11 +511,17 @@ impl Feed {
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
             None => {
-                let counted = given.clone().filter(|offset| *offset > counted_from).count();
-                choice
-                    .offset
-                    .saturating_sub(counted_from)
-                    .saturating_sub(counted as u64)
+                let counted = given.clone().filter(|offset| *offset > counted_from).count() as u64;
+                let missing = choice.offset.saturating_sub(counted_from).saturating_sub(counted);
+                let mut left_out = match policy.lane {
+                    Lane::Latest => LeftOut {
+                        conflated: 0,
+                        dropped: stale.dropped.min(missing),
+                    },
+                    Lane::Lossy | Lane::Reliable | Lane::Control => LeftOut::NOTHING,
+                };
+                left_out.count(policy.lane, missing - left_out.dropped);
+                left_out
             }
             Some(_) => stale,
         };
@@ -473,7 +568,7 @@ impl Feed {
         Batch {
             bytes: bytes.clone(),
             publications,
-            left_out: 0,
+            left_out: LeftOut::NOTHING,
             offset,
         }
     }
@@ -501,7 +596,8 @@ impl Feed {
         }
         let mut joined = Vec::new();
         let (mut to, mut publications) = (seq, 0);
-        let (mut left_out, mut gap_offset, mut given, mut offset) = (0, 0, false, 0);
+        let mut left_out = LeftOut::NOTHING;
+        let (mut gap_offset, mut given, mut offset) = (0, false, 0);
         while to < self.end() {
             let entry = &self.entries[(to - self.first) as usize];
             if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
@@ -512,8 +608,8 @@ impl Feed {
                     gap_offset = publication.offset - 1;
                 }
                 offset = publication.offset;
-                if !is_worth(entry, policy, now) {
-                    left_out += 1;
+                if !entry.is_worth(policy, now) {
+                    left_out.count(entry.lane(policy.lane), 1);
                     to += 1;
                     continue;
                 }
@@ -528,11 +624,12 @@ impl Feed {
             publications += next.publications;
             to += 1;
         }
-        if left_out > 0 {
+        if left_out != LeftOut::NOTHING {
             let offset = if given { gap_offset } else { gap_offset + 1 };
-            let position = Position { epoch, offset };
-            let gap = gap(room, position, policy.lane, left_out.into());
-            let mut whole = encoder.push(variant.link(), &gap).to_vec();
+            let mut whole = Vec::new();
+            for gap in left_out.gaps(room, Position { epoch, offset }) {
+                whole.extend_from_slice(&encoder.push(variant.link(), &gap));
+            }
             whole.append(&mut joined);
             joined = whole;
         }
@@ -551,28 +648,5 @@ impl Feed {
             });
         }
         (batch, to)
-    }
-}
-
-/// Tells a subscriber how many publications it did not get because it was behind.
-pub fn gap(room: &RoomName, position: Position, lane: Lane, count: u64) -> Push {
-    let reason = match lane {
-        Lane::Latest => GapReason::Conflated,
-        Lane::Lossy | Lane::Reliable | Lane::Control => GapReason::Dropped,
-    };
-    Push::Gap {
-        room: room.clone(),
-        position,
-        reason,
-        count,
-    }
-}
-
-/// Whether an entry is still worth delivering.
-fn is_worth(entry: &Entry, policy: &Policy, now: Moment) -> bool {
-    match policy.lane {
-        Lane::Latest => !entry.is_replaced,
-        Lane::Lossy => !entry.is_replaced && now.since(entry.at) <= policy.deadline,
-        Lane::Control | Lane::Reliable => true,
     }
 }

@@ -26,6 +26,7 @@ mod session;
 pub mod shard;
 mod walks;
 
+pub use command::check_lane;
 pub use counters::Counters;
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};

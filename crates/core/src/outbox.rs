@@ -22,6 +22,7 @@
 use std::{io::IoSlice, time::Duration};
 
 use bytes::Bytes;
+pub use tidegate_wire::Lane;
 use tidegate_wire::{parts::WHOLE_BYTES_MAX, ws::frame::split_server_frames};
 
 use crate::{limits::Limits, moment::Moment, pace::Pace};
@@ -37,29 +38,6 @@ pub const JOINED_BYTES_MAX: usize = WHOLE_BYTES_MAX;
 pub const RUN_MAX: u32 = 32 << 10;
 
 const NONE: u32 = u32::MAX;
-
-/// Which frames go first, and what becomes of them when the reader is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Replies, pings, notices.
-    Control,
-    /// Every publication, in order; past the bound the connection is closed, and resumes by position.
-    Reliable,
-    /// The newest publication of each key: while the reader is behind, it is replaced.
-    Latest,
-    /// Fresh or not at all: while the reader is behind, what is past its deadline is dropped.
-    Lossy,
-}
-
-impl Lane {
-    /// Every lane, in the order in which they leave.
-    pub const ALL: [Self; 4] = [Self::Control, Self::Reliable, Self::Latest, Self::Lossy];
-
-    /// Its place in a set of lanes.
-    pub fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
 
 struct Node {
     frame: Bytes,

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     code::Reject,
+    lane::Lane,
     position::{Epoch, Offset, Position},
     publication::{KEY_BYTES_MAX, Payload, Publication},
     room::RoomName,
@@ -164,6 +165,8 @@ pub struct Filter {
 pub struct Publish {
     /// Where to.
     pub room: RoomName,
+    /// What it promises less than its namespace does; none if it does not. Never [`Lane::Control`].
+    pub lane: Option<Lane>,
     /// What.
     pub data: Payload,
     /// The publisher's own id of it, for idempotence; empty for none.

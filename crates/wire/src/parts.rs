@@ -119,6 +119,7 @@ mod tests {
             room: RoomName::parse("chat:a").unwrap(),
             publication: Publication {
                 offset: 1,
+                lane: None,
                 // Three bytes each, so that characters lie across every boundary.
                 data: Payload::Json(format!("\"{}\"", "€".repeat(len / 3)).into()),
                 from: Bytes::new(),

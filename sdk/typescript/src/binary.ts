@@ -32,6 +32,7 @@ export type Shape = { readonly [number: number]: Field };
 const POSITION: Shape = { 1: { name: "epoch", kind: "epoch" }, 2: { name: "offset", kind: "uint" } };
 const GAP_REASON = ["", "epoch", "trimmed", "too_far", "continuity", "conflated", "dropped"];
 const KEYS: Shape = { 1: { name: "keys", kind: "string", list: true } };
+const LANE = ["", "reliable", "latest", "lossy"];
 const RECOVERY = ["none", "replay", "gap"];
 
 const JOIN: Shape = {
@@ -66,6 +67,7 @@ const PUBLISH: Shape = {
   4: { name: "msg", kind: "string" },
   5: { name: "key", kind: "string" },
   6: { name: "sent_us", kind: "micros", as: "sent_at" },
+  8: { name: "lane", kind: LANE },
 };
 
 const HISTORY: Shape = {
@@ -127,6 +129,7 @@ const PUBLICATION: Shape = {
   7: { name: "sent_us", kind: "micros", as: "sent", under: "stamps" },
   8: { name: "received_us", kind: "micros", as: "received", under: "stamps" },
   9: { name: "ordered_us", kind: "micros", as: "ordered", under: "stamps" },
+  11: { name: "lane", kind: LANE },
 };
 
 const HISTORY_PAGE: Shape = {
@@ -237,7 +240,10 @@ function writeFields(writer: Writer, shape: Shape, value: Fields): void {
     const whole = field.wraps ? { [field.name]: part } : part;
     for (const one of field.list ? (whole as readonly unknown[]) : [whole]) {
       if (typeof kind === "string") writeScalar(writer, number, kind, one);
-      else if (isNames(kind)) throw new TypeError(`${field.name} is only read`);
+      else if (isNames(kind)) {
+        writer.tag(number, 0);
+        writer.varint(kind.indexOf(String(one)));
+      }
       else {
         const inner = new Writer();
         writeFields(inner, kind, one as Fields);

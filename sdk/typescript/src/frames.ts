@@ -25,6 +25,8 @@ export interface Publication {
   readonly from: string;
   readonly msg: string;
   readonly key: string;
+  /** What it promises less than its namespace. */
+  readonly lane?: "reliable" | "latest" | "lossy" | (string & {});
   readonly stamps: Stamps;
 }
 
@@ -212,6 +214,7 @@ export function readPublication(value: unknown): Publication {
     from: string(body.from),
     msg: string(body.msg),
     key: string(body.key),
+    ...optional("lane", body.lane, string),
     stamps: {
       ...optional("sent", stamps.sent, number),
       ...optional("received", stamps.received, number),

@@ -77,6 +77,8 @@ export interface Wishes {
 export interface PublishOptions {
   /** What it is about, for the receivers. */
   key?: string;
+  /** The namespace's own, or `lossy`: the first to be left out for a reader that is behind. */
+  lane?: "reliable" | "latest" | "lossy";
   /** Your own id of it; made up where absent. */
   msg?: string;
 }
@@ -290,6 +292,7 @@ export class Session {
       ...(data instanceof Uint8Array ? { bytes: data } : { data }),
       msg: options.msg ?? `${this.#msgPrefix}-${this.#nextMsg++}`,
       ...(options.key === undefined ? {} : { key: options.key }),
+      ...(options.lane === undefined ? {} : { lane: options.lane }),
       sent_at: this.host.now(),
     };
     const ok = await this.#call("publish", body);

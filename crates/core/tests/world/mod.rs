@@ -111,6 +111,7 @@ impl NaiveEngine {
                     from: publish.from,
                     msg: publish.msg,
                     key: publish.key,
+                    lane: publish.lane,
                     stamps: Stamps::default(),
                 };
                 room.log.push(publication.clone());
@@ -634,6 +635,7 @@ pub fn plain_join(name: &str) -> Join {
 pub fn publish_command(name: &str, text: &str, msg: &str) -> Command {
     Command::Publish(Publish {
         room: room(name),
+        lane: None,
         data: tidegate_wire::Payload::Json(Bytes::copy_from_slice(text.as_bytes())),
         msg: Bytes::copy_from_slice(msg.as_bytes()),
         key: Bytes::new(),

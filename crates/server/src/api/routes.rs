@@ -14,6 +14,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tidegate_core::{
+    check_lane,
     request::{Event, HistoryQuery, NewPublication, Request as EngineRequest},
     shard::RoomOrder,
 };
@@ -207,6 +208,7 @@ fn caller(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Pr
 #[derive(Deserialize)]
 struct PublishBody<'a> {
     room: String,
+    lane: Option<String>,
     #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
@@ -227,6 +229,7 @@ struct BatchBody<'a> {
 #[derive(Deserialize)]
 struct BroadcastBody<'a> {
     rooms: Vec<String>,
+    lane: Option<String>,
     #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
@@ -310,6 +313,7 @@ async fn broadcast(
     let publications = broadcast.rooms.into_iter().map(|room| {
         let publish = PublishBody {
             room,
+            lane: broadcast.lane.clone(),
             data: broadcast.data,
             bytes: broadcast.bytes.clone(),
             msg: broadcast.msg.clone(),
@@ -380,6 +384,9 @@ fn new_publication(
         let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
         return Err(Reject::new(RejectCode::TooLarge, detail).into());
     }
+    let lane = publish.lane.as_deref().map(wire_json::lane).transpose();
+    let lane = lane.map_err(Problem::bad_request)?;
+    check_lane(lane, policy)?;
     let text = |name: &str, text: &str, max: usize| match text.len() <= max {
         true => Ok(Bytes::copy_from_slice(text.as_bytes())),
         false => Err(Problem::bad_request(format!(
@@ -396,6 +403,7 @@ fn new_publication(
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     Ok(NewPublication {
+        lane,
         data,
         from,
         msg: text("msg", &publish.msg, MSG_ID_BYTES_MAX)?,

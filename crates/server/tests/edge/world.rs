@@ -211,6 +211,7 @@ impl<S: Read + Write> Client<S> {
     pub fn publish(&mut self, room: &str, data: &str) -> u32 {
         self.send(Command::Publish(Publish {
             room: RoomName::parse(room).expect("a room"),
+            lane: None,
             data: Payload::Json(Bytes::copy_from_slice(data.as_bytes())),
             msg: Bytes::new(),
             key: Bytes::new(),

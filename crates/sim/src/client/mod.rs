@@ -200,6 +200,7 @@ impl Client {
         };
         self.calls.add(Command::Publish(Publish {
             room: room.clone(),
+            lane: None,
             data,
             msg: name.clone().into(),
             key: name.into(),

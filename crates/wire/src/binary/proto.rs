@@ -109,6 +109,17 @@ pub(super) struct Publish {
     pub(super) key: Bytes,
     #[prost(uint64, tag = "6")]
     pub(super) sent_us: u64,
+    #[prost(enumeration = "Lane", tag = "8")]
+    pub(super) lane: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Lane {
+    Unspecified = 0,
+    Reliable = 1,
+    Latest = 2,
+    Lossy = 3,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -227,6 +238,8 @@ pub(super) struct Publication {
     pub(super) received_us: u64,
     #[prost(uint64, tag = "9")]
     pub(super) ordered_us: u64,
+    #[prost(enumeration = "Lane", tag = "11")]
+    pub(super) lane: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

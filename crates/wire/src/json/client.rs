@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    command::{Text, epoch, micros, parse, payload, present, room},
+    command::{Text, epoch, lane, micros, parse, payload, present, room},
     reply::{base64, bytes_string, float, millis, number, separated, string},
 };
 use crate::{
@@ -127,6 +127,10 @@ fn since_field(since: Option<Position>, out: &mut Vec<u8>) {
 fn publish_fields(publish: &Publish, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"publish\":{\"room\":");
     string(&publish.room, out);
+    if let Some(lane) = publish.lane {
+        out.extend_from_slice(b",\"lane\":");
+        string(lane.name(), out);
+    }
     match &publish.data {
         Payload::Json(json) => {
             out.extend_from_slice(b",\"data\":");
@@ -390,6 +394,8 @@ struct RawEvent<'a> {
     #[serde(borrow, default)]
     room: Text<'a>,
     offset: Offset,
+    #[serde(borrow, default)]
+    lane: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -419,6 +425,7 @@ impl RawEvent<'_> {
         let copy = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         Ok(Publication {
             offset: self.offset,
+            lane: self.lane.as_deref().map(lane).transpose()?,
             data: payload(self.data, self.bytes.as_deref())?,
             from: copy(&self.from),
             msg: copy(&self.msg),

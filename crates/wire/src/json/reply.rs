@@ -23,6 +23,10 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
 fn publication_fields(publication: &Publication, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"offset\":");
     number(publication.offset, out);
+    if let Some(lane) = publication.lane {
+        out.extend_from_slice(b",\"lane\":");
+        string(lane.name(), out);
+    }
     match &publication.data {
         Payload::Json(json) => {
             out.extend_from_slice(b",\"data\":");
