@@ -44,11 +44,8 @@ fn lane_bits(lane: Option<Lane>) -> u8 {
 
 fn read_lane(bits: u8) -> Option<Option<Lane>> {
     let lanes = Lane::ALL.into_iter().filter(|lane| *lane != Lane::Control);
-    let lane = lanes
-        .map(Some)
-        .chain([None])
-        .find(|lane| lane_bits(*lane) == bits);
-    lane
+    let mut lanes = lanes.map(Some).chain([None]);
+    lanes.find(|lane| lane_bits(*lane) == bits)
 }
 
 pub(super) fn read_publication(offset: Offset, record: &[u8]) -> Option<Publication> {
