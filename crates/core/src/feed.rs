@@ -87,6 +87,8 @@ struct Piece {
     variant: Variant,
     from: u64,
     to: u64,
+    /// When something in it expires: then it is joined anew.
+    until: Moment,
     batch: Batch,
 }
 
@@ -99,8 +101,8 @@ pub struct Batch {
     pub publications: u32,
     /// Publications left out, which a gap in them tells.
     pub left_out: u32,
-    /// The last offset they cover; 0 for none.
-    pub offset: Offset,
+    /// The last offset they cover, if any.
+    pub offset: Option<Offset>,
 }
 
 impl Batch {
@@ -109,7 +111,7 @@ impl Batch {
         bytes: Bytes::new(),
         publications: 0,
         left_out: 0,
-        offset: 0,
+        offset: None,
     };
 }
 
@@ -148,6 +150,10 @@ pub struct Feed {
     bytes: usize,
     pending_bytes: usize,
     complete_since: Offset,
+    /// The last offset here, or told to be skipped.
+    newest: Offset,
+    /// The last gap, and its number: it is told even when its entry has left the window.
+    last_gap: Option<Box<(u64, Push)>>,
     /// Entries below this number are of a history that broke off: never replayed.
     replay_from: u64,
     pieces: Vec<Piece>,
@@ -171,19 +177,24 @@ impl Keyed {
         Some(entry)
     }
 
-    /// Keeps an entry that leaves the window; returns the one that goes in its place, if that is one too many.
-    fn keep(&mut self, seq: u64, entry: Entry, keys_max: usize) -> Option<Entry> {
+    /// Keeps an entry that leaves the window.
+    fn keep(&mut self, seq: u64, entry: Entry) {
         self.aged_bytes += entry.weight as usize;
         self.aged.insert(seq, entry);
+    }
+
+    /// Of more than `keys_max` entries that left the window the oldest goes.
+    fn forget_oldest(&mut self, keys_max: usize) -> Option<(u64, Offset)> {
         if self.aged.len() <= keys_max {
             return None;
         }
         let oldest = *self.aged.first_key_value()?.0;
         let gone = self.forget(oldest)?;
-        if let Item::Publication(publication) = &gone.item {
-            self.by_key.remove(&publication.key);
-        }
-        Some(gone)
+        let Item::Publication(publication) = &gone.item else {
+            return None;
+        };
+        self.by_key.remove(&publication.key);
+        Some((oldest, publication.offset))
     }
 }
 
@@ -203,6 +214,8 @@ impl Feed {
         self.pieces.clear();
         self.bytes = 0;
         self.keyed = None;
+        self.last_gap = None;
+        self.newest = head;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
             self.push_walked(Item::Publication(publication), lane, now);
@@ -215,9 +228,18 @@ impl Feed {
             self.replace(publication.key.clone());
         }
         let weight = match &item {
-            Item::Publication(publication) => publication.weight(),
+            Item::Publication(publication) => {
+                self.newest = publication.offset;
+                publication.weight()
+            }
             Item::Members(change) => 64 * (change.joined.len() + change.left.len()),
-            Item::Gap(_) => 0,
+            Item::Gap(gap) => {
+                if let Push::Gap { position, .. } = gap {
+                    self.newest = position.offset;
+                }
+                self.last_gap = Some(Box::new((self.end(), gap.clone())));
+                0
+            }
         } + size_of::<Entry>();
         self.bytes += weight;
         self.entries.push_back(Entry {
@@ -324,20 +346,36 @@ impl Feed {
             let seq = self.first;
             self.first += 1;
             self.bytes -= entry.weight as usize;
-            let is_publication = matches!(entry.item, Item::Publication(_));
-            let gone = match &mut self.keyed {
+            match (&mut self.keyed, &entry.item) {
                 // Whoever needs it finds a newer one.
-                Some(_) if entry.is_replaced => None,
-                Some(keyed) if is_publication => keyed.keep(seq, entry, keys_max),
-                _ => Some(entry),
-            };
-            if let (Some(Item::Publication(gone)), true) =
-                (gone.map(|entry| entry.item), self.first > self.replay_from)
-            {
-                self.complete_since = self.complete_since.max(gone.offset);
+                (Some(_), _) if entry.is_replaced => {}
+                (Some(keyed), Item::Publication(_)) => keyed.keep(seq, entry),
+                (None, Item::Publication(publication)) => {
+                    let offset = publication.offset;
+                    self.has_forgotten(seq, offset);
+                }
+                (_, Item::Members(_) | Item::Gap(_)) => {}
             }
         }
+        while let Some((seq, offset)) = self
+            .keyed
+            .as_mut()
+            .and_then(|keyed| keyed.forget_oldest(keys_max))
+        {
+            self.has_forgotten(seq, offset);
+        }
         before - self.bytes()
+    }
+
+    fn has_forgotten(&mut self, seq: u64, offset: Offset) {
+        if seq >= self.replay_from {
+            self.complete_since = self.complete_since.max(offset);
+        }
+    }
+
+    /// Keys whose newest publication has left the window.
+    pub fn aged(&self) -> usize {
+        self.keyed.as_ref().map_or(0, |keyed| keyed.aged.len())
     }
 
     /// How many entries are kept.
@@ -367,12 +405,14 @@ impl Feed {
         budget: usize,
         now: Moment,
     ) -> Choice {
+        if let Some(gap) = self.gap_after(from, policy.lane) {
+            return self.choose_gap(from, gap);
+        }
         let mut choice = Choice {
             next: self.end(),
             offset,
             ..Choice::default()
         };
-        let mut counted_from = offset;
         let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
         // Publications that were wanted and are still here, but not worth it any more.
         let mut stale = 0;
@@ -393,11 +433,15 @@ impl Feed {
                 choice.offset = choice.offset.max(publication.offset);
             } else {
                 if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
-                    // What was before it is told by it, and offsets may begin anew.
-                    (choice.offset, counted_from, stale) = (position.offset, position.offset, 0);
+                    // Offsets may begin anew there.
+                    choice.offset = position.offset;
                 }
                 choice.seqs.push(seq);
             }
+        }
+        // Nothing of it may be left in the window.
+        if choice.next == self.end() {
+            choice.offset = self.newest;
         }
         if policy.lane == Lane::Lossy {
             stale += self.thin(&mut choice.seqs, bytes, budget);
@@ -409,17 +453,39 @@ impl Feed {
         let given = choice.seqs.iter().filter_map(publication);
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
-            None => {
-                let counted = given.clone().filter(|offset| *offset > counted_from).count();
-                choice
-                    .offset
-                    .saturating_sub(counted_from)
-                    .saturating_sub(counted as u64)
-            }
+            None => choice
+                .offset
+                .saturating_sub(offset)
+                .saturating_sub(given.clone().count() as u64),
             Some(_) => stale,
         };
         choice.gap_offset = given.clone().next().map_or(choice.offset, |first| first - 1);
         choice
+    }
+
+    /// The last gap, where it is still to be told to a subscriber that stands at `from`, in a lane in which something
+    /// may be left out: what was before the gap is told by it.
+    fn gap_after(&self, from: u64, lane: Lane) -> Option<u64> {
+        let (seq, _) = **self.last_gap.as_ref()?;
+        (lane != Lane::Reliable && from <= seq).then_some(seq)
+    }
+
+    /// Members' changes up to the gap, and the gap. What follows is another round: offsets may begin anew.
+    fn choose_gap(&self, from: u64, gap: u64) -> Choice {
+        let before = self.entries_from(from).take_while(|(seq, _)| *seq < gap);
+        let members = before.filter(|(_, entry)| matches!(entry.item, Item::Members(_)));
+        let mut seqs: Vec<u64> = members.map(|(seq, _)| seq).collect();
+        seqs.push(gap);
+        let offset = match self.last_gap.as_deref() {
+            Some((_, Push::Gap { position, .. })) => position.offset,
+            _ => 0,
+        };
+        Choice {
+            seqs,
+            next: gap + 1,
+            offset,
+            ..Choice::default()
+        }
     }
 
     /// Drops the oldest publications of `seqs` until they weigh no more than `budget`; one stays. Returns how many.
@@ -441,13 +507,19 @@ impl Feed {
     /// The frame of one entry; empty if this variant does not get it.
     pub fn frame(&mut self, seq: u64, variant: Variant, room: &RoomName, encoder: &mut Encoder) -> Batch {
         let Some(entry) = self.entry_mut(seq) else {
-            return Batch::EMPTY;
+            return match self.last_gap.as_deref() {
+                Some((last, gap)) if *last == seq => Batch {
+                    bytes: encoder.push(variant.link(), gap),
+                    ..Batch::EMPTY
+                },
+                _ => Batch::EMPTY,
+            };
         };
         let (publications, offset) = match &entry.item {
-            Item::Publication(publication) => (1, publication.offset),
+            Item::Publication(publication) => (1, Some(publication.offset)),
             // Offsets may begin anew there.
-            Item::Gap(Push::Gap { position, .. }) => (0, position.offset),
-            Item::Members(_) | Item::Gap(_) => (0, 0),
+            Item::Gap(Push::Gap { position, .. }) => (0, Some(position.offset)),
+            Item::Members(_) | Item::Gap(_) => (0, None),
         };
         if matches!(entry.item, Item::Members(_)) && !variant.watches_members() {
             return Batch::EMPTY;
@@ -477,44 +549,54 @@ impl Feed {
         now: Moment,
     ) -> (Batch, u64) {
         let Face { room, epoch, policy } = face;
-        if seq + 1 == self.end() {
+        let is_last = seq + 1 == self.end();
+        if is_last && self.entry(seq).is_none_or(|entry| is_worth(entry, policy, now)) {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let known = self.pieces.iter().find(|p| p.from == seq && p.variant == variant);
-        if let Some(piece) = known {
+        if let Some(piece) = known.filter(|piece| now <= piece.until) {
             return (piece.batch.clone(), piece.to);
         }
         if self.pieces.len() == JOINED_PIECES_MAX && policy.lane == Lane::Reliable {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
+        let gap_seq = self.gap_after(seq, policy.lane);
         let mut joined = Vec::new();
         let (mut to, mut publications) = (seq, 0);
-        let (mut left_out, mut gap_offset, mut given, mut offset) = (0, 0, false, 0);
+        let (mut left_out, mut gap_offset, mut given, mut offset) = (0, 0, false, None);
+        let mut until = Moment(u64::MAX);
         while to < self.end() {
             let entry = &self.entries[(to - self.first) as usize];
-            if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
-                offset = position.offset;
-            }
             if let Item::Publication(publication) = &entry.item {
+                if gap_seq.is_some_and(|gap| to < gap) {
+                    to += 1;
+                    continue;
+                }
                 if !given {
                     gap_offset = publication.offset - 1;
                 }
-                offset = publication.offset;
                 if !is_worth(entry, policy, now) {
+                    offset = Some(publication.offset);
                     left_out += 1;
                     to += 1;
                     continue;
                 }
                 given = true;
+                if policy.lane == Lane::Lossy {
+                    until = until.min(entry.at + policy.deadline);
+                }
             }
             let next = self.frame(to, variant, room, encoder);
             if !joined.is_empty() && joined.len() + next.bytes.len() > JOINED_BYTES_MAX {
-                offset = next.offset.max(1) - 1;
                 break;
             }
             joined.extend_from_slice(&next.bytes);
             publications += next.publications;
+            offset = next.offset.or(offset);
             to += 1;
+            if gap_seq.is_some_and(|gap| to > gap) {
+                break;
+            }
         }
         if left_out > 0 {
             let offset = if given { gap_offset } else { gap_offset + 1 };
@@ -530,11 +612,13 @@ impl Feed {
             left_out,
             offset,
         };
+        self.pieces.retain(|piece| now <= piece.until);
         if self.pieces.len() < JOINED_PIECES_MAX {
             self.pieces.push(Piece {
                 variant,
                 from: seq,
                 to,
+                until,
                 batch: batch.clone(),
             });
         }
