@@ -70,7 +70,9 @@ fn visit(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>)
         return;
     }
     let lane = room.policy.lane;
-    if subscriber.wishes.is_some() || (lane != Lane::Reliable && subscriber.is_behind) {
+    // A rate that was lifted may have left it far behind, too.
+    let is_far = subscriber.is_behind || room.feed.has_trimmed(subscriber.seq);
+    if subscriber.wishes.is_some() || (lane != Lane::Reliable && is_far) {
         return catch_up(room_id, room, index, out);
     }
     let session = &mut out.sessions[subscriber.session as usize];
@@ -91,9 +93,7 @@ fn visit(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>)
             .feed
             .batch(subscriber.seq, subscriber.variant, face, out.encoder, out.now);
         subscriber.seq = next;
-        if batch.offset > 0 {
-            subscriber.offset = batch.offset;
-        }
+        subscriber.offset = batch.offset.unwrap_or(subscriber.offset);
         if !out.push(subscriber.session, lane, batch) {
             subscriber.seq = room.feed.end();
             return;

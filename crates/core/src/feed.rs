@@ -104,6 +104,8 @@ struct Piece {
     variant: Variant,
     from: u64,
     to: u64,
+    /// When something in it expires: then it is joined anew.
+    until: Moment,
     batch: Batch,
 }
 
@@ -155,8 +157,8 @@ pub struct Batch {
     pub publications: u32,
     /// What was left out, which a gap in them tells.
     pub left_out: LeftOut,
-    /// The last offset they cover; 0 for none.
-    pub offset: Offset,
+    /// The last offset they cover, if any.
+    pub offset: Option<Offset>,
 }
 
 impl Batch {
@@ -165,7 +167,7 @@ impl Batch {
         bytes: Bytes::new(),
         publications: 0,
         left_out: LeftOut::NOTHING,
-        offset: 0,
+        offset: None,
     };
 }
 
@@ -217,6 +219,10 @@ pub struct Feed {
     lossy: usize,
     pending_bytes: usize,
     complete_since: Offset,
+    /// The last offset here, or told to be skipped.
+    newest: Offset,
+    /// The last gap, and its number: it is told even when its entry has left the window.
+    last_gap: Option<Box<(u64, Push)>>,
     /// Entries below this number are of a history that broke off: never replayed.
     replay_from: u64,
     pieces: Vec<Piece>,
@@ -240,19 +246,24 @@ impl Keyed {
         Some(entry)
     }
 
-    /// Keeps an entry that leaves the window; returns the one that goes in its place, if that is one too many.
-    fn keep(&mut self, seq: u64, entry: Entry, keys_max: usize) -> Option<Entry> {
+    /// Keeps an entry that leaves the window.
+    fn keep(&mut self, seq: u64, entry: Entry) {
         self.aged_bytes += entry.weight as usize;
         self.aged.insert(seq, entry);
+    }
+
+    /// Of more than `keys_max` entries that left the window the oldest goes.
+    fn forget_oldest(&mut self, keys_max: usize) -> Option<(u64, Offset)> {
         if self.aged.len() <= keys_max {
             return None;
         }
         let oldest = *self.aged.first_key_value()?.0;
         let gone = self.forget(oldest)?;
-        if let Item::Publication(publication) = &gone.item {
-            self.by_key.remove(&publication.key);
-        }
-        Some(gone)
+        let Item::Publication(publication) = &gone.item else {
+            return None;
+        };
+        self.by_key.remove(&publication.key);
+        Some((oldest, publication.offset))
     }
 }
 
@@ -282,6 +293,8 @@ impl Feed {
         self.bytes = 0;
         self.lossy = 0;
         self.keyed = None;
+        self.last_gap = None;
+        self.newest = head;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
             self.push_walked(Item::Publication(publication), conflates, now);
@@ -299,9 +312,18 @@ impl Feed {
             self.lossy += usize::from(publication.lane == Some(Lane::Lossy));
         }
         let weight = match &item {
-            Item::Publication(publication) => publication.weight(),
+            Item::Publication(publication) => {
+                self.newest = publication.offset;
+                publication.weight()
+            }
             Item::Members(change) => 64 * (change.joined.len() + change.left.len()),
-            Item::Gap(_) => 0,
+            Item::Gap(gap) => {
+                if let Push::Gap { position, .. } = gap {
+                    self.newest = position.offset;
+                }
+                self.last_gap = Some(Box::new((self.end(), gap.clone())));
+                0
+            }
         } + size_of::<Entry>();
         self.bytes += weight;
         self.entries.push_back(Entry {
@@ -410,22 +432,30 @@ impl Feed {
             self.bytes -= entry.weight as usize;
             let is_lossy = entry.lane(Lane::Reliable) == Lane::Lossy;
             self.lossy -= usize::from(is_lossy);
-            let gone = match (&mut self.keyed, &entry.item) {
-                (Some(_), Item::Publication(_)) if is_lossy && self.keeps_newest => Some(entry),
+            match (&mut self.keyed, &entry.item) {
                 // Whoever needs it finds a newer one.
-                (Some(_), Item::Publication(_)) if entry.is_replaced && self.keeps_newest => None,
-                (Some(keyed), Item::Publication(_)) if self.keeps_newest => keyed.keep(seq, entry, keys_max),
-                (Some(keyed), Item::Publication(publication)) if !entry.is_replaced => {
-                    keyed.by_key.remove(&publication.key);
-                    Some(entry)
+                (Some(_), _) if entry.is_replaced && self.keeps_newest => {}
+                (Some(keyed), Item::Publication(_)) if self.keeps_newest && !is_lossy => {
+                    keyed.keep(seq, entry);
                 }
-                _ => Some(entry),
-            };
-            if let (Some(Item::Publication(gone)), true) =
-                (gone.map(|entry| entry.item), self.first > self.replay_from)
-            {
-                self.complete_since = self.complete_since.max(gone.offset);
+                (keyed, Item::Publication(publication)) => {
+                    let is_newest =
+                        |keyed: &&mut Box<Keyed>| keyed.by_key.get(&publication.key) == Some(&seq);
+                    if let Some(keyed) = keyed.as_mut().filter(is_newest) {
+                        keyed.by_key.remove(&publication.key);
+                    }
+                    let offset = publication.offset;
+                    self.has_forgotten(seq, offset);
+                }
+                (_, Item::Members(_) | Item::Gap(_)) => {}
             }
+        }
+        while let Some((seq, offset)) = self
+            .keyed
+            .as_mut()
+            .and_then(|keyed| keyed.forget_oldest(keys_max))
+        {
+            self.has_forgotten(seq, offset);
         }
         before - self.bytes()
     }
@@ -433,6 +463,17 @@ impl Feed {
     /// Whether something in it promises less than its namespace does.
     pub fn has_lossy(&self) -> bool {
         self.lossy > 0
+    }
+
+    fn has_forgotten(&mut self, seq: u64, offset: Offset) {
+        if seq >= self.replay_from {
+            self.complete_since = self.complete_since.max(offset);
+        }
+    }
+
+    /// Keys whose newest publication has left the window.
+    pub fn aged(&self) -> usize {
+        self.keyed.as_ref().map_or(0, |keyed| keyed.aged.len())
     }
 
     /// How many entries are kept.
@@ -466,12 +507,14 @@ impl Feed {
         }: Budget,
         now: Moment,
     ) -> Choice {
+        if let Some(gap) = self.gap_after(from, policy.lane) {
+            return self.choose_gap(from, gap);
+        }
         let mut choice = Choice {
             next: self.end(),
             offset,
             ..Choice::default()
         };
-        let mut counted_from = offset;
         let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
         // Publications that were wanted and are still here, but not worth it any more.
         let mut stale = LeftOut::NOTHING;
@@ -493,12 +536,15 @@ impl Feed {
                 choice.offset = choice.offset.max(publication.offset);
             } else {
                 if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
-                    // What was before it is told by it, and offsets may begin anew.
-                    (choice.offset, counted_from, stale) =
-                        (position.offset, position.offset, LeftOut::NOTHING);
+                    // Offsets may begin anew there.
+                    choice.offset = position.offset;
                 }
                 choice.seqs.push(seq);
             }
+        }
+        // Nothing of it may be left in the window.
+        if choice.next == self.end() {
+            choice.offset = self.newest;
         }
         if policy.lane == Lane::Lossy {
             stale.dropped += self.thin(&mut choice.seqs, bytes, budget);
@@ -510,23 +556,46 @@ impl Feed {
         let given = choice.seqs.iter().filter_map(publication);
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
-            None => {
-                let counted = given.clone().filter(|offset| *offset > counted_from).count() as u64;
-                let missing = choice.offset.saturating_sub(counted_from).saturating_sub(counted);
-                let mut left_out = match policy.lane {
-                    Lane::Latest => LeftOut {
-                        conflated: 0,
-                        dropped: stale.dropped.min(missing),
-                    },
-                    Lane::Lossy | Lane::Reliable | Lane::Control => LeftOut::NOTHING,
-                };
+            // Every offset was its own: what it did not get is what is missing.
+            None if policy.lane != Lane::Reliable => {
+                let counted = given.clone().count() as u64;
+                let missing = choice.offset.saturating_sub(offset).saturating_sub(counted);
+                let mut left_out = LeftOut::NOTHING;
+                if policy.lane == Lane::Latest {
+                    left_out.dropped = stale.dropped.min(missing);
+                }
                 left_out.count(policy.lane, missing - left_out.dropped);
                 left_out
             }
-            Some(_) => stale,
+            _ => stale,
         };
         choice.gap_offset = given.clone().next().map_or(choice.offset, |first| first - 1);
         choice
+    }
+
+    /// The last gap, where it is still to be told to a subscriber that stands at `from`, in a lane in which something
+    /// may be left out: what was before the gap is told by it.
+    fn gap_after(&self, from: u64, lane: Lane) -> Option<u64> {
+        let (seq, _) = **self.last_gap.as_ref()?;
+        (lane != Lane::Reliable && from <= seq).then_some(seq)
+    }
+
+    /// Members' changes up to the gap, and the gap. What follows is another round: offsets may begin anew.
+    fn choose_gap(&self, from: u64, gap: u64) -> Choice {
+        let before = self.entries_from(from).take_while(|(seq, _)| *seq < gap);
+        let members = before.filter(|(_, entry)| matches!(entry.item, Item::Members(_)));
+        let mut seqs: Vec<u64> = members.map(|(seq, _)| seq).collect();
+        seqs.push(gap);
+        let offset = match self.last_gap.as_deref() {
+            Some((_, Push::Gap { position, .. })) => position.offset,
+            _ => 0,
+        };
+        Choice {
+            seqs,
+            next: gap + 1,
+            offset,
+            ..Choice::default()
+        }
     }
 
     /// Drops the oldest publications of `seqs` until they weigh no more than `budget`; one stays. Returns how many.
@@ -548,13 +617,19 @@ impl Feed {
     /// The frame of one entry; empty if this variant does not get it.
     pub fn frame(&mut self, seq: u64, variant: Variant, room: &RoomName, encoder: &mut Encoder) -> Batch {
         let Some(entry) = self.entry_mut(seq) else {
-            return Batch::EMPTY;
+            return match self.last_gap.as_deref() {
+                Some((last, gap)) if *last == seq => Batch {
+                    bytes: encoder.push(variant.link(), gap),
+                    ..Batch::EMPTY
+                },
+                _ => Batch::EMPTY,
+            };
         };
         let (publications, offset) = match &entry.item {
-            Item::Publication(publication) => (1, publication.offset),
+            Item::Publication(publication) => (1, Some(publication.offset)),
             // Offsets may begin anew there.
-            Item::Gap(Push::Gap { position, .. }) => (0, position.offset),
-            Item::Members(_) | Item::Gap(_) => (0, 0),
+            Item::Gap(Push::Gap { position, .. }) => (0, Some(position.offset)),
+            Item::Members(_) | Item::Gap(_) => (0, None),
         };
         if matches!(entry.item, Item::Members(_)) && !variant.watches_members() {
             return Batch::EMPTY;
@@ -584,45 +659,55 @@ impl Feed {
         now: Moment,
     ) -> (Batch, u64) {
         let Face { room, epoch, policy } = face;
-        if seq + 1 == self.end() {
+        let is_last = seq + 1 == self.end();
+        if is_last && self.entry(seq).is_none_or(|entry| entry.is_worth(policy, now)) {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let known = self.pieces.iter().find(|p| p.from == seq && p.variant == variant);
-        if let Some(piece) = known {
+        if let Some(piece) = known.filter(|piece| now <= piece.until) {
             return (piece.batch.clone(), piece.to);
         }
         if self.pieces.len() == JOINED_PIECES_MAX && policy.lane == Lane::Reliable {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
+        let gap_seq = self.gap_after(seq, policy.lane);
         let mut joined = Vec::new();
         let (mut to, mut publications) = (seq, 0);
         let mut left_out = LeftOut::NOTHING;
-        let (mut gap_offset, mut given, mut offset) = (0, false, 0);
+        let (mut gap_offset, mut given, mut offset) = (0, false, None);
+        let mut until = Moment(u64::MAX);
         while to < self.end() {
             let entry = &self.entries[(to - self.first) as usize];
-            if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
-                offset = position.offset;
-            }
             if let Item::Publication(publication) = &entry.item {
+                if gap_seq.is_some_and(|gap| to < gap) {
+                    to += 1;
+                    continue;
+                }
                 if !given {
                     gap_offset = publication.offset - 1;
                 }
-                offset = publication.offset;
                 if !entry.is_worth(policy, now) {
+                    offset = Some(publication.offset);
                     left_out.count(entry.lane(policy.lane), 1);
                     to += 1;
                     continue;
                 }
                 given = true;
+                if entry.lane(policy.lane) == Lane::Lossy {
+                    until = until.min(entry.at + policy.deadline);
+                }
             }
             let next = self.frame(to, variant, room, encoder);
             if !joined.is_empty() && joined.len() + next.bytes.len() > JOINED_BYTES_MAX {
-                offset = next.offset.max(1) - 1;
                 break;
             }
             joined.extend_from_slice(&next.bytes);
             publications += next.publications;
+            offset = next.offset.or(offset);
             to += 1;
+            if gap_seq.is_some_and(|gap| to > gap) {
+                break;
+            }
         }
         if left_out != LeftOut::NOTHING {
             let offset = if given { gap_offset } else { gap_offset + 1 };
@@ -639,11 +724,13 @@ impl Feed {
             left_out,
             offset,
         };
+        self.pieces.retain(|piece| now <= piece.until);
         if self.pieces.len() < JOINED_PIECES_MAX {
             self.pieces.push(Piece {
                 variant,
                 from: seq,
                 to,
+                until,
                 batch: batch.clone(),
             });
         }

@@ -767,7 +767,7 @@ impl Shard {
             }
             self.trim_at = (self.trim_at + 1) % self.rooms.capacity().max(1);
             if let Some(room) = self.rooms.get_mut(self.trim_at) {
-                let keys_max = room.policy.keys_max as usize / 2;
+                let keys_max = room.feed.aged() / 2;
                 self.feeds_bytes -= room.feed.trim(room.feed.len() / 2, usize::MAX, keys_max);
             }
         }

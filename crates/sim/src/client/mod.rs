@@ -15,9 +15,9 @@ use std::{
 use bytes::Bytes;
 use tidegate_core::{Limits, Link, Moment};
 use tidegate_wire::{
-    Codec, Command, Payload, Position, Request, RoomName,
+    Codec, Command, Payload, Request, RoomName,
     code::{CloseReason, ComeBack},
-    frame::{Connect, Connected, History, Join, Publish},
+    frame::{Connect, Connected, Filter, History, Join, Publish, Wishes},
     parts::ServerReader,
     ws::reader::{Reader, Role},
 };
@@ -25,10 +25,10 @@ use tidegate_wire::{
 use crate::{
     calls::Calls,
     chance::Chance,
-    checks::View,
     engine::EngineRoom,
     mutation::{Mutation, Planted},
     plan::{JoinOptions, Plan},
+    view::View,
 };
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,7 +94,9 @@ pub struct Client {
     next_message: u64,
     connect_id: u32,
     refresh_id: u32,
-    joins: BTreeMap<u32, (RoomName, Option<Position>)>,
+    joins: BTreeMap<u32, Join>,
+    /// Changes of wishes that are not answered.
+    filters: BTreeMap<u32, RoomName>,
     left: BTreeSet<RoomName>,
     retry_at: Option<Moment>,
     open_by: Option<Moment>,
@@ -136,6 +138,7 @@ impl Client {
             connect_id: 0,
             refresh_id: 0,
             joins: BTreeMap::new(),
+            filters: BTreeMap::new(),
             left: BTreeSet::new(),
             retry_at: None,
             open_by: None,
@@ -181,6 +184,7 @@ impl Client {
             return;
         };
         self.joins.remove(&state.join_id);
+        self.filters.retain(|_, name| name != room);
         if self.state == State::Connected {
             self.send(Command::Leave { room: room.clone() }, out);
         } else if state.join_id != 0 {
@@ -188,22 +192,34 @@ impl Client {
         }
     }
 
-    pub fn publish(&mut self, room: &RoomName, bytes: usize, now: Moment, out: &mut Vec<Out>) {
+    /// Wants something else of a room. What is under way is not changed: a join that is says
+    /// so when it is done.
+    pub fn filter(&mut self, name: &RoomName, wishes: &Wishes, out: &mut Vec<Out>) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        room.options.wishes = wishes.clone();
+        if room.is_joined {
+            self.send_filter(name, out);
+        }
+    }
+
+    pub fn publish(&mut self, room: &RoomName, key: Bytes, bytes: usize, now: Moment, out: &mut Vec<Out>) {
         if self.state == State::Closed {
             return;
         }
         self.next_message += 1;
         let name = format!("c{}-{}", self.id, self.next_message);
         let data = match (self.link.codec, self.next_message % 2) {
-            (Codec::Binary, 0) => Payload::Bytes(vec![self.next_message as u8; bytes].into()),
+            (Codec::Binary, 0) => Payload::Bytes(format!("{name}:{}", "x".repeat(bytes)).into()),
             _ => Payload::Json(format!("{{\"n\":\"{name}\",\"pad\":\"{}\"}}", "x".repeat(bytes)).into()),
         };
         self.calls.add(Command::Publish(Publish {
             room: room.clone(),
             lane: None,
             data,
-            msg: name.clone().into(),
-            key: name.into(),
+            msg: name.into(),
+            key,
             sent_us: now.0 / 1_000,
         }));
         self.work(now, out);
@@ -338,6 +354,7 @@ impl Client {
             }
         });
         self.joins.clear();
+        self.filters.clear();
         self.left.clear();
         self.silent_at = None;
         self.refresh_at = None;
@@ -430,17 +447,33 @@ impl Client {
         }
         state.join_id = id;
         state.retry_at = None;
-        self.joins.insert(id, (name.clone(), since));
-        let JoinOptions { last, enter, members } = state.options;
+        let JoinOptions {
+            last,
+            enter,
+            members,
+            wishes,
+        } = state.options.clone();
         let join = Join {
             room: name.clone(),
             since,
             last,
             enter,
             members,
-            wishes: Default::default(),
+            wishes,
         };
+        self.joins.insert(id, join.clone());
         (id, join)
+    }
+
+    fn send_filter(&mut self, name: &RoomName, out: &mut Vec<Out>) {
+        let Some(state) = self.rooms.get_mut(name) else {
+            return;
+        };
+        let room = name.clone();
+        let wishes = state.options.wishes.clone();
+        state.view.on_filter(&wishes);
+        let id = self.send(Command::Filter(Filter { room, wishes }), out);
+        self.filters.insert(id, name.clone());
     }
 
     fn send(&mut self, command: Command, out: &mut Vec<Out>) -> u32 {
