@@ -32,6 +32,8 @@ enum Hands {
 pub(crate) struct Crew {
     plan: Plan,
     hands: Hands,
+    /// When the last play began.
+    play_began_ns: u64,
 }
 
 impl Crew {
@@ -43,13 +45,21 @@ impl Crew {
         }
         eprintln!("{} connections in {processes} processes", plan.connections());
         let hands = Hands::Several(Parts::start(processes)?);
-        Ok(Self { plan, hands })
+        Ok(Self {
+            plan,
+            hands,
+            play_began_ns: 0,
+        })
     }
 
     pub(crate) fn alone(target: &Target, plan: Plan) -> Result<Self, LoadError> {
         let part = Part::new(target, &plan, Share::WHOLE)?;
         let hands = Hands::Own(Box::new(part));
-        Ok(Self { plan, hands })
+        Ok(Self {
+            plan,
+            hands,
+            play_began_ns: 0,
+        })
     }
 
     pub(crate) fn processes(&self) -> usize {
@@ -78,9 +88,8 @@ impl Crew {
 
     /// Publishes on schedule for so long, at the plan's rates or at others; returns how long that took.
     pub(crate) fn play(&mut self, seconds: Duration, phase: usize) -> Result<Duration, LoadError> {
-        let intervals_ns = self.plan.streams.iter().map(|stream| stream.schedule.interval_ns);
-        let intervals_ns = intervals_ns.collect();
-        self.play_at(seconds, phase, intervals_ns)
+        self.begin_play(seconds, phase)?;
+        self.until_played()
     }
 
     /// As `play`, with the time between two publications of each stream.
@@ -90,15 +99,51 @@ impl Crew {
         phase: usize,
         intervals_ns: Vec<f64>,
     ) -> Result<Duration, LoadError> {
-        let at_ns = self.start_ns();
+        self.begin_play_at(seconds, phase, intervals_ns)?;
+        self.until_played()
+    }
+
+    fn until_played(&mut self) -> Result<Duration, LoadError> {
+        let done_ns = self.until_done()?;
+        Ok(Duration::from_nanos(done_ns.saturating_sub(self.play_began_ns)))
+    }
+
+    /// Begins to publish for so long; the next command ends it earlier.
+    pub(crate) fn begin_play(&mut self, seconds: Duration, phase: usize) -> Result<(), LoadError> {
+        let intervals_ns = self.plan.streams.iter().map(|stream| stream.schedule.interval_ns);
+        let intervals_ns = intervals_ns.collect();
+        self.begin_play_at(seconds, phase, intervals_ns)
+    }
+
+    fn begin_play_at(
+        &mut self,
+        seconds: Duration,
+        phase: usize,
+        intervals_ns: Vec<f64>,
+    ) -> Result<(), LoadError> {
+        self.play_began_ns = self.start_ns();
         self.begin(Command::Play {
-            at_ns,
+            at_ns: self.play_began_ns,
             for_ns: seconds.as_nanos() as u64,
             phase,
             intervals_ns,
-        })?;
-        let done_ns = self.until_done()?;
-        Ok(Duration::from_nanos(done_ns.saturating_sub(at_ns)))
+        })
+    }
+
+    /// Goes on until something is so, or for so long; returns whether it is so.
+    pub(crate) fn watch(
+        &mut self,
+        most: Duration,
+        mut is_so: impl FnMut(&Status) -> bool,
+    ) -> Result<bool, LoadError> {
+        let until = Instant::now() + most;
+        while Instant::now() < until {
+            let status = self.step(STEP)?;
+            if is_so(&status) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All read as fast as they can, all come back, and what is still on the way is waited for.

@@ -239,23 +239,22 @@ pub(crate) fn busy_storm(target: &Target, plan: Plan, wait_restart: bool) -> Res
     let before = syn_retransmits();
     let mut elapsed = crew.play(STORM_CALM, 0)?;
     eprintln!("{connections} connected");
+    let closed_before = crew.status().closed;
     if !wait_restart {
         crew.drop_all()?;
     }
-    let began = Instant::now();
-    let mut lost = None;
-    let mut back = None;
-    // Played on a second at a time, until the last is back.
-    while back.is_none() && began.elapsed() < target.seconds + STORM_MAX {
-        elapsed += crew.play(Duration::from_secs(1), 1)?;
-        let status = crew.status();
-        if status.closed >= connections as u64 / 2 {
+    // Played on until the last is back.
+    let most = target.seconds + STORM_MAX;
+    crew.begin_play(most, 1)?;
+    let (began, mut lost) = (Instant::now(), None);
+    let back = crew.watch(most, |status| {
+        if status.closed > closed_before {
             lost.get_or_insert_with(Instant::now);
         }
-        if lost.is_some() && status.ready as usize == connections {
-            back = Some(Instant::now());
-        }
-    }
+        lost.is_some() && status.closed >= connections as u64 && status.ready as usize == connections
+    })?;
+    let until_back = Instant::now();
+    elapsed += began.elapsed();
     elapsed += crew.play(STORM_CALM, 2)?;
     crew.settle()?;
     let mut figures = vec![
@@ -273,10 +272,9 @@ pub(crate) fn busy_storm(target: &Target, plan: Plan, wait_restart: bool) -> Res
         figures,
         ..Report::of(&plan, &tally, elapsed)
     };
-    if let (Some(lost), Some(back)) = (lost, back) {
-        report
-            .figures
-            .push(("seconds_until_all_are_back", (back - lost).as_secs_f64()));
+    if let (Some(lost), true) = (lost, back) {
+        let seconds = until_back.saturating_duration_since(lost).as_secs_f64();
+        report.figures.push(("seconds_until_all_are_back", seconds));
     }
     report.print(target.json);
     Ok(report)
