@@ -13,6 +13,7 @@ mod event;
 mod fanout;
 mod feed;
 pub mod grant;
+mod heat;
 mod join;
 pub mod limits;
 mod members;
@@ -26,6 +27,7 @@ mod session;
 pub mod shard;
 mod walks;
 
+pub use command::check_lane;
 pub use counters::Counters;
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};
