@@ -26,7 +26,7 @@ use tidegate_wire::{
 use crate::{
     checks::{Violation, broken, check_reason},
     engine::{EngineRoom, Story},
-    network::Head,
+    network::{Head, Mark},
     wanted::{Wanted, is_wanted},
 };
 
@@ -444,9 +444,11 @@ impl View {
 /// Where nothing waits.
 impl View {
     /// Nothing waited for this subscriber when the shard stood at `head`: it has all it wants.
-    pub fn check_mark(&self, head: &Head, marked: Moment, room: &EngineRoom) -> Result<(), Violation> {
-        let rests = room.policy.batch + self.wanted.interval_max() * ROUNDS_MAX;
-        if marked.since(head.at) < rests || head.position.offset < self.joined_at {
+    pub fn check_mark(&self, head: &Head, mark: &Mark, room: &EngineRoom) -> Result<(), Violation> {
+        let rounds = self.wanted.interval_max() * ROUNDS_MAX;
+        let is_early =
+            mark.at.since(head.at) < room.policy.batch + rounds || mark.at.since(mark.idle_since) < rounds;
+        if is_early || head.position.offset < self.joined_at {
             return Ok(());
         }
         self.check_complete(head.position, room)

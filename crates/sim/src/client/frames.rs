@@ -69,7 +69,7 @@ impl Client {
         for (name, head) in mark.heads.iter() {
             let joined = self.rooms.get(name).filter(|room| room.is_joined);
             if let (Some(state), Some(truth)) = (joined, rooms.get(name)) {
-                let complete = state.view.check_mark(head, mark.at, truth);
+                let complete = state.view.check_mark(head, mark, truth);
                 if let Err(Violation { check, detail }) = complete {
                     return broken(check, format!("{name:?}, marked at {:?}: {detail}", mark.at));
                 }

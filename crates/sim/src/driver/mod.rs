@@ -84,6 +84,8 @@ pub struct Node {
     blocked: BTreeSet<ConnId>,
     /// Blocked before the last write.
     was_blocked: BTreeSet<ConnId>,
+    /// When they last were.
+    cleared: BTreeMap<ConnId, Moment>,
     writable: Vec<ConnId>,
     verifying: VecDeque<(Moment, ConnId, String)>,
     farewells: BTreeMap<ConnId, Moment>,
@@ -138,6 +140,7 @@ impl Node {
             heard: BTreeMap::new(),
             blocked: BTreeSet::new(),
             was_blocked: BTreeSet::new(),
+            cleared: BTreeMap::new(),
             writable: Vec::new(),
             verifying: VecDeque::new(),
             farewells: BTreeMap::new(),
@@ -393,6 +396,7 @@ impl Node {
         if was_blocked {
             self.to_mark.insert(conn);
             self.was_blocked.insert(conn);
+            self.cleared.insert(conn, now);
         }
         if self.farewells.contains_key(&conn) {
             self.remove(conn, now, outside);
@@ -409,6 +413,7 @@ impl Node {
         self.farewells.remove(&conn);
         self.to_mark.remove(&conn);
         self.was_blocked.remove(&conn);
+        self.cleared.remove(&conn);
         outside.network.links[link].conn = None;
         outside.network.finish(link, now, outside.agenda);
         if !self.planted.strikes(Mutation::ForgetClosed) {
