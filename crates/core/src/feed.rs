@@ -32,15 +32,13 @@ use tidegate_wire::{
 use crate::{
     encoder::{Encoder, LINKS},
     moment::Moment,
-    outbox::Lane,
+    outbox::{JOINED_BYTES_MAX, Lane},
     policy::Policy,
     shard::Link,
 };
 
-/// Frames joined for one visit are at most this long; more are several pieces.
-const JOINED_BYTES_MAX: usize = 64 << 10;
 /// Joined pieces kept at a time. Past it frames go one by one, which copies nothing.
-const JOINED_PIECES_MAX: usize = 32;
+const JOINED_PIECES_MAX: usize = 64;
 
 /// What decides which bytes a subscriber gets: its link, and whether it watches members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +81,25 @@ struct Entry {
     frames: [Option<Bytes>; LINKS],
 }
 
+impl Entry {
+    /// What it promises in a room of this lane.
+    fn lane(&self, of_room: Lane) -> Lane {
+        match &self.item {
+            Item::Publication(publication) => publication.lane.map_or(of_room, |lane| lane.max(of_room)),
+            Item::Members(_) | Item::Gap(_) => of_room,
+        }
+    }
+
+    /// Whether it is still worth delivering.
+    fn is_worth(&self, policy: &Policy, now: Moment) -> bool {
+        match self.lane(policy.lane) {
+            Lane::Latest => !self.is_replaced,
+            Lane::Lossy => !self.is_replaced && now.since(self.at) <= policy.deadline,
+            Lane::Control | Lane::Reliable => true,
+        }
+    }
+}
+
 struct Piece {
     variant: Variant,
     from: u64,
@@ -92,6 +109,45 @@ struct Piece {
     batch: Batch,
 }
 
+/// How many publications a subscriber did not get, by the reason that is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Replaced by a newer one of their key.
+    pub conflated: u64,
+    /// Too old, or too many.
+    pub dropped: u64,
+}
+
+impl LeftOut {
+    /// It got everything.
+    pub const NOTHING: Self = Self {
+        conflated: 0,
+        dropped: 0,
+    };
+
+    fn count(&mut self, lane: Lane, publications: u64) {
+        match lane {
+            Lane::Latest => self.conflated += publications,
+            Lane::Lossy | Lane::Reliable | Lane::Control => self.dropped += publications,
+        }
+    }
+
+    /// Tells it.
+    pub fn gaps(self, room: &RoomName, position: Position) -> impl Iterator<Item = Push> {
+        let reasons = [
+            (GapReason::Conflated, self.conflated),
+            (GapReason::Dropped, self.dropped),
+        ];
+        let told = reasons.into_iter().filter(|(_, count)| *count > 0);
+        told.map(move |(reason, count)| Push::Gap {
+            room: room.clone(),
+            position,
+            reason,
+            count,
+        })
+    }
+}
+
 /// Bytes for one subscriber, and how many publications are in them.
 #[derive(Clone)]
 pub struct Batch {
@@ -99,8 +155,8 @@ pub struct Batch {
     pub bytes: Bytes,
     /// Publications in them.
     pub publications: u32,
-    /// Publications left out, which a gap in them tells.
-    pub left_out: u32,
+    /// What was left out, which a gap in them tells.
+    pub left_out: LeftOut,
     /// The last offset they cover, if any.
     pub offset: Option<Offset>,
 }
@@ -110,7 +166,7 @@ impl Batch {
     pub const EMPTY: Self = Self {
         bytes: Bytes::new(),
         publications: 0,
-        left_out: 0,
+        left_out: LeftOut::NOTHING,
         offset: None,
     };
 }
@@ -126,6 +182,15 @@ pub struct Face<'a> {
     pub policy: &'a Policy,
 }
 
+/// How much a subscriber that is behind, or wants less, is given.
+#[derive(Clone, Copy)]
+pub struct Budget {
+    /// About so many bytes.
+    pub bytes: usize,
+    /// So much waits for it that nothing is given that is fresh or not at all.
+    pub spares: bool,
+}
+
 /// What a subscriber that is behind, or wants less, is given next.
 #[derive(Default)]
 pub struct Choice {
@@ -135,8 +200,8 @@ pub struct Choice {
     pub next: u64,
     /// and the last offset it was given or told about.
     pub offset: Offset,
-    /// Publications left out that it would have got, had it not been behind.
-    pub left_out: u64,
+    /// What it would have got, had it not been behind.
+    pub left_out: LeftOut,
     /// The offset behind which they are told to be missing.
     pub gap_offset: Offset,
 }
@@ -144,10 +209,14 @@ pub struct Choice {
 /// See the module.
 #[derive(Default)]
 pub struct Feed {
+    /// The newest publication of each key outlives the window: lane `latest`.
+    keeps_newest: bool,
     entries: VecDeque<Entry>,
     first: u64,
     walked: u64,
     bytes: usize,
+    /// Publications in it that promise less than their namespace: fresh or not at all.
+    lossy: usize,
     pending_bytes: usize,
     complete_since: Offset,
     /// The last offset here, or told to be skipped.
@@ -160,7 +229,7 @@ pub struct Feed {
     keyed: Option<Box<Keyed>>,
 }
 
-/// The newest publication of each key, in the lane `latest`.
+/// The newest publication of each key, where newer ones replace older ones.
 #[derive(Default)]
 struct Keyed {
     /// The entry of each key.
@@ -199,33 +268,48 @@ impl Keyed {
 }
 
 impl Feed {
-    /// Adds an entry to be fanned out; returns its weight.
-    pub fn push(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
-        let weight = self.push_walked(item, lane, now);
+    /// An empty feed of a room in this lane.
+    pub fn new(lane: Lane) -> Self {
+        Self {
+            keeps_newest: lane == Lane::Latest,
+            ..Self::default()
+        }
+    }
+
+    /// Adds an entry to be fanned out; returns its weight. Where the room `conflates`, it takes the place of an older one
+    /// of its key.
+    pub fn push(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
+        let weight = self.push_walked(item, conflates, now);
         self.pending_bytes += weight;
         weight
     }
 
     /// Begins anew after an attach: `window` is known, nothing of it is to be fanned out.
-    pub fn restart(&mut self, head: Offset, window: Vec<Publication>, lane: Lane, now: Moment) {
+    pub fn restart(&mut self, head: Offset, window: Vec<Publication>, conflates: bool, now: Moment) {
         debug_assert!(self.walked == self.end(), "restarted with subscribers waiting");
         self.first = self.end();
         self.entries.clear();
         self.pieces.clear();
         self.bytes = 0;
+        self.lossy = 0;
         self.keyed = None;
         self.last_gap = None;
         self.newest = head;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
-            self.push_walked(Item::Publication(publication), lane, now);
+            self.push_walked(Item::Publication(publication), conflates, now);
         }
         self.walked = self.end();
     }
 
-    fn push_walked(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
-        if let (Lane::Latest, Item::Publication(publication)) = (lane, &item) {
-            self.replace(publication.key.clone());
+    fn push_walked(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
+        if let Item::Publication(publication) = &item {
+            // What is fresh or not at all is nothing to keep in place of what is kept.
+            let is_aside = self.keeps_newest && publication.lane == Some(Lane::Lossy);
+            if conflates && !is_aside {
+                self.replace(publication.key.clone());
+            }
+            self.lossy += usize::from(publication.lane == Some(Lane::Lossy));
         }
         let weight = match &item {
             Item::Publication(publication) => {
@@ -346,11 +430,20 @@ impl Feed {
             let seq = self.first;
             self.first += 1;
             self.bytes -= entry.weight as usize;
+            let is_lossy = entry.lane(Lane::Reliable) == Lane::Lossy;
+            self.lossy -= usize::from(is_lossy);
             match (&mut self.keyed, &entry.item) {
                 // Whoever needs it finds a newer one.
-                (Some(_), _) if entry.is_replaced => {}
-                (Some(keyed), Item::Publication(_)) => keyed.keep(seq, entry),
-                (None, Item::Publication(publication)) => {
+                (Some(_), _) if entry.is_replaced && self.keeps_newest => {}
+                (Some(keyed), Item::Publication(_)) if self.keeps_newest && !is_lossy => {
+                    keyed.keep(seq, entry);
+                }
+                (keyed, Item::Publication(publication)) => {
+                    let is_newest =
+                        |keyed: &&mut Box<Keyed>| keyed.by_key.get(&publication.key) == Some(&seq);
+                    if let Some(keyed) = keyed.as_mut().filter(is_newest) {
+                        keyed.by_key.remove(&publication.key);
+                    }
                     let offset = publication.offset;
                     self.has_forgotten(seq, offset);
                 }
@@ -365,6 +458,11 @@ impl Feed {
             self.has_forgotten(seq, offset);
         }
         before - self.bytes()
+    }
+
+    /// Whether something in it promises less than its namespace does.
+    pub fn has_lossy(&self) -> bool {
+        self.lossy > 0
     }
 
     fn has_forgotten(&mut self, seq: u64, offset: Offset) {
@@ -383,15 +481,16 @@ impl Feed {
         self.entries.len()
     }
 
-    /// The publications after `offset` that are still worth it, oldest first, with their entries' numbers.
+    /// The publications after `offset` that are worth a replay, oldest first, with their entries' numbers.
     pub fn publications_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = (u64, &Publication)> {
         let from = self.replay_from;
         self.entries_from(from)
             .filter_map(move |(seq, entry)| match &entry.item {
-                Item::Publication(publication) if publication.offset > offset && !entry.is_replaced => {
-                    Some((seq, publication))
+                Item::Publication(publication) => {
+                    let is_worth_it = !(entry.is_replaced && self.keeps_newest);
+                    (publication.offset > offset && is_worth_it).then_some((seq, publication))
                 }
-                Item::Publication(_) | Item::Members(_) | Item::Gap(_) => None,
+                Item::Members(_) | Item::Gap(_) => None,
             })
     }
 
@@ -402,7 +501,10 @@ impl Feed {
         (from, offset): (u64, Offset),
         keys: Option<&HashSet<Bytes, FixedState>>,
         policy: &Policy,
-        budget: usize,
+        Budget {
+            bytes: budget,
+            spares,
+        }: Budget,
         now: Moment,
     ) -> Choice {
         if let Some(gap) = self.gap_after(from, policy.lane) {
@@ -415,13 +517,14 @@ impl Feed {
         };
         let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
         // Publications that were wanted and are still here, but not worth it any more.
-        let mut stale = 0;
+        let mut stale = LeftOut::NOTHING;
         let mut bytes = 0;
         for (seq, entry) in self.entries_from(from) {
             if let Item::Publication(publication) = &entry.item {
                 let is_wanted = is_wanted(publication);
-                if is_wanted && !is_worth(entry, policy, now) {
-                    stale += 1;
+                let lane = entry.lane(policy.lane);
+                if is_wanted && (!entry.is_worth(policy, now) || (spares && lane == Lane::Lossy)) {
+                    stale.count(lane, 1);
                 } else if is_wanted {
                     bytes += entry.weight as usize;
                     if policy.lane != Lane::Lossy && bytes > budget && !choice.seqs.is_empty() {
@@ -444,7 +547,7 @@ impl Feed {
             choice.offset = self.newest;
         }
         if policy.lane == Lane::Lossy {
-            stale += self.thin(&mut choice.seqs, bytes, budget);
+            stale.dropped += self.thin(&mut choice.seqs, bytes, budget);
         }
         let publication = |seq: &u64| match &self.entry(*seq)?.item {
             Item::Publication(publication) => Some(publication.offset),
@@ -453,11 +556,18 @@ impl Feed {
         let given = choice.seqs.iter().filter_map(publication);
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
-            None => choice
-                .offset
-                .saturating_sub(offset)
-                .saturating_sub(given.clone().count() as u64),
-            Some(_) => stale,
+            // Every offset was its own: what it did not get is what is missing.
+            None if policy.lane != Lane::Reliable => {
+                let counted = given.clone().count() as u64;
+                let missing = choice.offset.saturating_sub(offset).saturating_sub(counted);
+                let mut left_out = LeftOut::NOTHING;
+                if policy.lane == Lane::Latest {
+                    left_out.dropped = stale.dropped.min(missing);
+                }
+                left_out.count(policy.lane, missing - left_out.dropped);
+                left_out
+            }
+            _ => stale,
         };
         choice.gap_offset = given.clone().next().map_or(choice.offset, |first| first - 1);
         choice
@@ -533,7 +643,7 @@ impl Feed {
         Batch {
             bytes: bytes.clone(),
             publications,
-            left_out: 0,
+            left_out: LeftOut::NOTHING,
             offset,
         }
     }
@@ -550,7 +660,7 @@ impl Feed {
     ) -> (Batch, u64) {
         let Face { room, epoch, policy } = face;
         let is_last = seq + 1 == self.end();
-        if is_last && self.entry(seq).is_none_or(|entry| is_worth(entry, policy, now)) {
+        if is_last && self.entry(seq).is_none_or(|entry| entry.is_worth(policy, now)) {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let known = self.pieces.iter().find(|p| p.from == seq && p.variant == variant);
@@ -563,7 +673,8 @@ impl Feed {
         let gap_seq = self.gap_after(seq, policy.lane);
         let mut joined = Vec::new();
         let (mut to, mut publications) = (seq, 0);
-        let (mut left_out, mut gap_offset, mut given, mut offset) = (0, 0, false, None);
+        let mut left_out = LeftOut::NOTHING;
+        let (mut gap_offset, mut given, mut offset) = (0, false, None);
         let mut until = Moment(u64::MAX);
         while to < self.end() {
             let entry = &self.entries[(to - self.first) as usize];
@@ -575,14 +686,14 @@ impl Feed {
                 if !given {
                     gap_offset = publication.offset - 1;
                 }
-                if !is_worth(entry, policy, now) {
+                if !entry.is_worth(policy, now) {
                     offset = Some(publication.offset);
-                    left_out += 1;
+                    left_out.count(entry.lane(policy.lane), 1);
                     to += 1;
                     continue;
                 }
                 given = true;
-                if policy.lane == Lane::Lossy {
+                if entry.lane(policy.lane) == Lane::Lossy {
                     until = until.min(entry.at + policy.deadline);
                 }
             }
@@ -598,11 +709,12 @@ impl Feed {
                 break;
             }
         }
-        if left_out > 0 {
+        if left_out != LeftOut::NOTHING {
             let offset = if given { gap_offset } else { gap_offset + 1 };
-            let position = Position { epoch, offset };
-            let gap = gap(room, position, policy.lane, left_out.into());
-            let mut whole = encoder.push(variant.link(), &gap).to_vec();
+            let mut whole = Vec::new();
+            for gap in left_out.gaps(room, Position { epoch, offset }) {
+                whole.extend_from_slice(&encoder.push(variant.link(), &gap));
+            }
             whole.append(&mut joined);
             joined = whole;
         }
@@ -623,28 +735,5 @@ impl Feed {
             });
         }
         (batch, to)
-    }
-}
-
-/// Tells a subscriber how many publications it did not get because it was behind.
-pub fn gap(room: &RoomName, position: Position, lane: Lane, count: u64) -> Push {
-    let reason = match lane {
-        Lane::Latest => GapReason::Conflated,
-        Lane::Lossy | Lane::Reliable | Lane::Control => GapReason::Dropped,
-    };
-    Push::Gap {
-        room: room.clone(),
-        position,
-        reason,
-        count,
-    }
-}
-
-/// Whether an entry is still worth delivering.
-fn is_worth(entry: &Entry, policy: &Policy, now: Moment) -> bool {
-    match policy.lane {
-        Lane::Latest => !entry.is_replaced,
-        Lane::Lossy => now.since(entry.at) <= policy.deadline,
-        Lane::Control | Lane::Reliable => true,
     }
 }

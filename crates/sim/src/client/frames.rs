@@ -30,14 +30,13 @@ impl Client {
         self.silent_at = None;
         let mut frames = Vec::new();
         let mut close = None;
-        let codec = self.link.codec;
         let mut input = self.reader.input(bytes, inflater);
         loop {
             match input.next() {
                 Ok(None) => break,
                 Ok(Some(Message::Text(message) | Message::Binary(message))) => {
                     let mut sink = |frame| frames.push(frame);
-                    if let Err(malformed) = codec.decode_server(message, &mut sink) {
+                    if let Err(malformed) = self.parts.read(message, &mut sink) {
                         return broken("bytes", malformed.to_string());
                     }
                 }
@@ -274,6 +273,7 @@ impl Client {
                 return broken("removed", format!("nobody asked to remove it from {room:?}"));
             }
             Push::Notice(Notice::Shutdown) => {}
+            Push::Part(_) => return broken("parts", "the reader puts them together".to_owned()),
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use tidegate_wire::{
     Codec, Command, Payload, Request, RoomName,
     code::{CloseReason, ComeBack},
     frame::{Connect, Connected, Filter, History, Join, Publish, Wishes},
+    parts::ServerReader,
     ws::reader::{Reader, Role},
 };
 
@@ -89,6 +90,7 @@ pub struct Client {
     has_expiry: bool,
     is_open: bool,
     reader: Reader,
+    parts: ServerReader,
     attempts: u32,
     next_id: u32,
     next_message: u64,
@@ -131,6 +133,7 @@ impl Client {
             limits: plan.limits.clone(),
             is_open: false,
             reader: Reader::new(Role::Client, 16 << 20, link.deflate),
+            parts: ServerReader::new(link.codec),
             attempts: 0,
             next_id: 0,
             next_message: 0,
@@ -216,6 +219,7 @@ impl Client {
         };
         self.calls.add(Command::Publish(Publish {
             room: room.clone(),
+            lane: None,
             data,
             msg: name.into(),
             key,
@@ -254,6 +258,7 @@ impl Client {
         }
         self.is_open = true;
         self.reader = Reader::new(Role::Client, 16 << 20, self.link.deflate);
+        self.parts = ServerReader::new(self.link.codec);
         let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
         let resume = names.iter().map(|name| self.join_body(name)).collect();
         let connect = Connect {

@@ -1,6 +1,6 @@
 //! What must hold for a shard: its bounds after every turn, its fairness, its emptiness at rest.
 
-use tidegate_core::Lane;
+use tidegate_core::{Lane, Moment, shard::RoomOrder};
 use tidegate_wire::{Offset, RoomName};
 
 use super::{Node, Outside};
@@ -100,7 +100,10 @@ impl Node {
     pub fn check_at_rest(&self) -> Result<(), Violation> {
         let waiting = self.shard.waiting();
         // What nobody is in any more has been detached.
-        let joined = self.shard.rooms("", "", usize::MAX).len() as u64;
+        let joined = self
+            .shard
+            .rooms("", "", RoomOrder::Name, usize::MAX, Moment(0))
+            .len() as u64;
         if joined != self.shard.counters().rooms {
             let detail = format!("{joined} rooms are joined, {} held", self.shard.counters().rooms);
             return broken("idle rooms", detail);

@@ -246,6 +246,7 @@ impl Engine {
             from: new.from,
             msg: new.msg,
             key: new.key,
+            lane: new.lane,
             stamps: Stamps {
                 sent_us: new.sent_us,
                 received_us: new.received_us,
