@@ -13,6 +13,7 @@ use std::{
     collections::{BinaryHeap, VecDeque},
     io::IoSlice,
     rc::Rc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -413,6 +414,13 @@ impl Shard {
             true => self.sessions[conn.index as usize].outbox.bytes(),
             false => 0,
         }
+    }
+
+    /// How many bytes the reader of an outbox takes in so much time; none while it was never behind.
+    pub fn reader_takes(&self, conn: ConnId, time: Duration) -> Option<usize> {
+        let session = self.sessions.get(conn.index as usize)?;
+        let is_it = session.generation == conn.generation && session.pace.is_known();
+        is_it.then(|| session.pace.bytes_in(time))
     }
 
     /// The first `len` bytes of the outbox were written.

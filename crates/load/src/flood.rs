@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   unloaded   the base rate: p99 of acknowledgements
-//!   search     half as much again at a time, until what is acknowledged no longer follows: the peak
+//!   search     half as much again at a time, then half the way, to the most that is acknowledged while
+//!              p99 stays below three times that of the unloaded: the peak
 //!   flood      a multiple of the peak, open loop: `retry_after_ms` is noted, and not obeyed
 //!   after      the base rate again, in tenths of a second: when it is as it was
 //! ```
@@ -17,7 +18,7 @@ use crate::{
     plan::Plan,
     report::{Report, ms},
     swarm::SLOT_NS,
-    tally::{Slot, Status, sum_of},
+    tally::Slot,
     workload::{Watch, processes_figure},
 };
 
@@ -26,12 +27,15 @@ const SEARCH: usize = 1;
 const FLOOD: usize = 2;
 const AFTER: usize = 3;
 
-/// One step of the search, and the factor to the next.
+/// One step of the search, and the factor to the next; it ends when the best is known as well as that.
 const STEP: Duration = Duration::from_secs(1);
 const FACTOR: f64 = 1.5;
-/// A step whose acknowledgements are below this share of what was sent is past the peak.
+const PRECISION: f64 = 1.06;
+/// A step whose acknowledgements are below this share of what was sent is past the peak, and so is one whose p99 is
+/// above so many times the unloaded: what comes later is of no use.
 const FOLLOWS: f64 = 0.95;
-const STEPS_MAX: usize = 24;
+const LATE: u64 = 3;
+const STEPS_MAX: usize = 32;
 /// After the flood.
 const CALM: Duration = Duration::from_secs(5);
 /// Slots in a row that must be as before for it to be normal.
@@ -41,6 +45,8 @@ const NORMAL_SLOTS: usize = 3;
 struct Goodput {
     offered: f64,
     acknowledged: f64,
+    /// Of all that was acknowledged, also after that.
+    p99_us: u64,
 }
 
 /// Floods with so many times the peak.
@@ -49,11 +55,12 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
     let mut crew = Crew::gather(target, plan)?;
     crew.open()?;
     let watch = Watch::begin(target);
-    measure(&mut crew, UNLOADED, base, target.seconds)?;
-    let peak = search(&mut crew, target, base)?;
+    let unloaded = measure(&mut crew, UNLOADED, base, target.seconds)?;
+    let limit_us = unloaded.p99_us * LATE;
+    let peak = search(&mut crew, target, base, limit_us)?;
     let offered = peak * multiple;
     // As long as it takes for whatever is meant to settle: at full length only what lasts is seen.
-    let flood = measure_flood(&mut crew, offered, target.seconds)?;
+    let flood = play(&mut crew, FLOOD, offered, target.seconds)?;
     let memory = watch.memory();
     // Without a pause: the server is to come back by itself.
     crew.play_at(CALM, AFTER, vec![1e9 / base])?;
@@ -80,7 +87,6 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
         ),
         ("retry_after_max_ms", answers.retry_after_ms.max() as f64),
     ]);
-    let limit_us = sum_of(&answers.ack_us[UNLOADED..=UNLOADED]).value_at_quantile(0.99) * 3;
     let normal = seconds_until_normal(&tally.slots, limit_us);
     // A server that is not normal again within the time is told as one that takes longer than that.
     figures.push(("seconds_until_normal", normal.unwrap_or(CALM.as_secs_f64() + 1.0)));
@@ -95,45 +101,58 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
     Ok(report)
 }
 
-/// The most that was acknowledged a second, in steps.
-fn search(crew: &mut Crew, target: &Target, base: f64) -> Result<f64, LoadError> {
-    let (mut rate, mut peak): (f64, f64) = (base, 0.0);
+/// The most that was acknowledged a second, none of it too late.
+fn search(crew: &mut Crew, target: &Target, base: f64, limit_us: u64) -> Result<f64, LoadError> {
+    let (mut good, mut bad, mut peak): (f64, Option<f64>, f64) = (0.0, None, 0.0);
+    let mut rate = base;
     for _ in 0..STEPS_MAX {
         let step = measure(crew, SEARCH, rate, STEP)?;
-        peak = peak.max(step.acknowledged);
+        let holds = step.acknowledged >= step.offered * FOLLOWS && step.p99_us <= limit_us;
         if !target.json {
             eprintln!(
-                "{:>9.0}/s offered, {:>9.0}/s acknowledged",
-                step.offered, step.acknowledged
+                "{:>9.0}/s offered, {:>9.0}/s acknowledged, p99 {:.1} ms: {}",
+                step.offered,
+                step.acknowledged,
+                step.p99_us as f64 / 1_000.0,
+                if holds { "holds" } else { "too much" }
             );
         }
-        if step.acknowledged < step.offered * FOLLOWS {
+        match holds {
+            true => (good, peak) = (rate, peak.max(step.acknowledged)),
+            false => bad = Some(rate),
+        }
+        if bad.is_some_and(|bad| bad / good.max(1.0) < PRECISION) {
             break;
         }
-        rate *= FACTOR;
+        rate = match bad {
+            None => rate * FACTOR,
+            Some(bad) if good > 0.0 => (good * bad).sqrt(),
+            Some(bad) => bad / FACTOR,
+        };
     }
-    Ok(peak)
+    match peak > 0.0 {
+        true => Ok(peak),
+        false => Err(LoadError::Server(format!("does not hold {rate:.0}/s"))),
+    }
 }
 
 /// Plays at a rate, and waits for what is left of it.
 fn measure(crew: &mut Crew, phase: usize, rate: f64, time: Duration) -> Result<Goodput, LoadError> {
-    let goodput = play(crew, phase, rate, time)?;
+    let mut goodput = play(crew, phase, rate, time)?;
     crew.drain(Duration::from_secs(3), Duration::from_secs(20))?;
+    goodput.p99_us = crew.status().ack_p99_us;
     Ok(goodput)
-}
-
-fn measure_flood(crew: &mut Crew, rate: f64, time: Duration) -> Result<Goodput, LoadError> {
-    play(crew, FLOOD, rate, time)
 }
 
 fn play(crew: &mut Crew, phase: usize, rate: f64, time: Duration) -> Result<Goodput, LoadError> {
     let before = crew.status();
     let elapsed = crew.play_at(time, phase, vec![1e9 / rate])?;
-    let after: Status = crew.status();
+    let after = crew.status();
     let per_second = |count: u64| count as f64 / elapsed.as_secs_f64();
     Ok(Goodput {
         offered: per_second(after.sent() - before.sent()),
         acknowledged: per_second(after.acknowledged() - before.acknowledged()),
+        p99_us: after.ack_p99_us,
     })
 }
 

@@ -315,6 +315,10 @@ impl Part {
             sent: answers.iter().map(|answers| answers.sent).collect(),
             acknowledged: answers.iter().map(|answers| answers.acknowledged).collect(),
             rejected: answers.iter().map(|answers| answers.rejected()).collect(),
+            ack_p99_us: match self.task {
+                Task::Receive => self.swarm.played_ack_us.value_at_quantile(0.99),
+                Task::Open { .. } | Task::Play { .. } | Task::AwaitLoss => 0,
+            },
             accounted: received.iter().map(|class| class.accounted()).collect(),
         }
     }

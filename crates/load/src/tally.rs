@@ -47,6 +47,8 @@ pub(crate) struct Status {
     pub(crate) sent: Vec<u64>,
     pub(crate) acknowledged: Vec<u64>,
     pub(crate) rejected: Vec<u64>,
+    /// p99 of the acknowledgements of what was played last, once it has left; 0 before.
+    pub(crate) ack_p99_us: u64,
     /// By class: publications that were delivered, or told to be left out.
     pub(crate) accounted: Vec<u64>,
 }
@@ -57,6 +59,7 @@ impl Status {
             "task": self.task, "done_ns": self.done_ns, "ready": self.ready, "closed": self.closed,
             "unsettled": self.unsettled, "abandoned": self.abandoned, "sent": self.sent,
             "acknowledged": self.acknowledged, "rejected": self.rejected, "accounted": self.accounted,
+            "ack_p99_us": self.ack_p99_us,
         })
     }
 
@@ -71,6 +74,7 @@ impl Status {
             sent: numbers(&value["sent"])?,
             acknowledged: numbers(&value["acknowledged"])?,
             rejected: numbers(&value["rejected"])?,
+            ack_p99_us: value["ack_p99_us"].as_u64()?,
             accounted: numbers(&value["accounted"])?,
         })
     }
@@ -82,6 +86,8 @@ impl Status {
         self.closed += other.closed;
         self.unsettled += other.unsettled;
         self.abandoned += other.abandoned;
+        // One process publishes.
+        self.ack_p99_us = self.ack_p99_us.max(other.ack_p99_us);
         add_each(&mut self.sent, &other.sent);
         add_each(&mut self.acknowledged, &other.acknowledged);
         add_each(&mut self.rejected, &other.rejected);

@@ -48,6 +48,7 @@ use crate::{
         handshake::Door,
         origin::Origins,
         tls::{Certificates, TlsError, TlsFiles},
+        unsent::Unsent,
     },
 };
 
@@ -456,7 +457,7 @@ fn check_promises(config: &Config) -> Result<(), ServeError> {
 fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), ServeError> {
     let options = SocketOptions {
         send_buffer_bytes: config.edge.send_buffer_bytes,
-        unsent_bytes: config.edge.unsent_bytes,
+        unsent_bytes: Unsent::first_bytes(config.edge.unsent_bytes),
         unacknowledged_max: config.edge.unacknowledged_max,
     };
     acceptor::listen(config.listen, options)

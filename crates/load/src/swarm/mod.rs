@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token, Waker, net::TcpStream};
 use tidegate_wire::ws::{
     frame::{Opcode, client_frame, parse_header},
@@ -39,7 +40,7 @@ use crate::{
     plan::{Burst, Plan, Reading, Role, SEATS_MAX, Timeline},
     process::steady_ns,
     returned::{Returned, WayBack},
-    tally::{Answers, Received, Slot},
+    tally::{Answers, Received, Slot, histogram},
 };
 
 /// The swarm's clock says this when it starts, so that every intended time has 13 digits.
@@ -121,6 +122,9 @@ pub(crate) struct Swarm {
     pub(crate) received: Vec<Received>,
     pub(crate) answers: Vec<Answers>,
     pub(crate) slots: Vec<Slot>,
+    /// When the last play began, and how long its acknowledgements took.
+    play_began_ns: u64,
+    pub(crate) played_ack_us: Histogram<u64>,
     /// Publishes that will never be answered: their connection is gone.
     pub(crate) abandoned: u64,
     pub(crate) closed: u64,
@@ -167,6 +171,8 @@ impl Swarm {
             received: plan.classes.iter().map(|_| Received::new(phases)).collect(),
             answers: Vec::new(),
             slots: Vec::new(),
+            play_began_ns: 0,
+            played_ack_us: histogram(),
             abandoned: 0,
             closed: 0,
             closes: BTreeMap::new(),
@@ -212,6 +218,8 @@ impl Swarm {
         self.comes_back = true;
         let begun = CLOCK_START_NS + at_ns.saturating_sub(self.clock_started_ns);
         self.timeline.begin(begun, phase, burst);
+        self.play_began_ns = begun;
+        self.played_ack_us.reset();
         begun
     }
 

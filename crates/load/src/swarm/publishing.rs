@@ -129,6 +129,9 @@ impl Swarm {
         if ok.is_some() {
             answers.acknowledged += 1;
             answers.ack_us[phase].saturating_record(us);
+            if record.intended_ns >= self.play_began_ns {
+                self.played_ack_us.saturating_record(us);
+            }
             if let Some(slot) = slot {
                 slot.ack_us.saturating_record(us);
             }

@@ -95,7 +95,8 @@ impl Subscription {
             return;
         }
         received.came_back += 1;
-        if was != epoch {
+        // Who has seen nothing has lost nothing with the old epoch: the new one is due from its first publication.
+        if was != epoch && self.last > 0 {
             received.new_epochs += 1;
             (self.last, self.snapshot) = (head, replayed);
             return;
@@ -309,6 +310,35 @@ mod tests {
         assert_eq!((received.missed, received.new_epochs), (30, 1));
         subscription.on_event(4, &mut received);
         assert_eq!((received.lost, received.doubled), (0, 0));
+    }
+
+    #[test]
+    fn who_has_seen_nothing_is_owed_all_of_a_new_epoch() {
+        let seat = Seat {
+            room: "load:a".into(),
+            class: 0,
+            enters: false,
+        };
+        for (recovery, missed) in [("gap", 3), ("replay", 0)] {
+            let (mut subscription, mut received) = (Subscription::new(&seat), Received::new(1));
+            let reply = joined(r#""offset":0,"recovery":"none","replayed":0"#);
+            subscription.on_joined(reply.as_bytes(), &mut received);
+            subscription.on_closed(&mut received);
+            let replayed = 3 - missed;
+            let other = joined(&format!(
+                r#""offset":3,"recovery":"{recovery}","replayed":{replayed}"#
+            ));
+            let other = other.replace(EPOCH, "0000000000000001");
+            subscription.on_joined(other.as_bytes(), &mut received);
+            for offset in 1 + missed..=4 {
+                subscription.on_event(offset, &mut received);
+            }
+            assert_eq!(
+                (received.missed, received.lost, received.new_epochs),
+                (missed, 0, 0)
+            );
+            assert_eq!(received.accounted(), 4);
+        }
     }
 
     #[test]

@@ -477,7 +477,7 @@ pub(super) static LIMITS: Section = Section {
             "unsent_bytes",
             size("1KiB", "16MiB"),
             "\"32KiB\"",
-            "`TCP_NOTSENT_LOWAT`: what is above it waits in our outbox, where it can still be overtaken.",
+            "`TCP_NOTSENT_LOWAT` for the fastest readers; what is above it waits in our outbox, where it can still be replaced and overtaken. Slower readers get as much as they take in about 50 ms.",
         ),
         key(
             "unacknowledged_max",

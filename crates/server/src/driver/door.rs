@@ -60,7 +60,12 @@ impl Driver {
             index: entry.key() as u32,
             generation: self.generation,
         };
-        let mut connection = Connection::new(socket, self.generation, to_ms(self.now));
+        let mut connection = Connection::new(
+            socket,
+            self.generation,
+            to_ms(self.now),
+            self.edge_limits.unsent_bytes,
+        );
         connection.tls = tls;
         entry.insert(connection);
         self.count_sockets();

@@ -299,6 +299,9 @@ impl Driver {
             }
         }
         if event.is_writable() && std::mem::take(&mut connection.flags.is_blocked) {
+            let most = self.edge_limits.unsent_bytes;
+            let unsent = connection.unsent.handle_room(most, talk::to_ms(self.now));
+            connection.hold_unsent(unsent);
             self.write(slot);
         }
     }
