@@ -414,7 +414,7 @@ struct Talk {
 
 impl Talk {
     fn begin(address: &str) -> Self {
-        let mut connect = |user| Client::connect(address, user).expect("the server takes connections");
+        let connect = |user| Client::connect(address, user).expect("the server takes connections");
         let (publisher, mut subscriber) = (connect("ann"), connect("bob"));
         subscriber.send(&json!({"id": 2, "join": {"room": "load:talk"}}));
         let reply = subscriber.receive().expect("an answer");

@@ -572,7 +572,7 @@ pub(super) static API_KEY: Section = Section {
         open("hash", Kind::Text { bytes_max: 64 }, "\"0000000000000000000000000000000000000000000000000000000000000000\"",
             "Or its SHA-256, 64 hexadecimal digits: then the key itself is nowhere on this machine."),
         open("scopes", Kind::Choices(&["publish", "read", "admin"]), "[\"publish\", \"read\"]",
-            "`publish`: publish, batch, broadcast. `read`: history, presence, rooms. `admin`: all of it, and disconnecting users.").required(),
+            "`publish`: publish, batch, broadcast. `read`: history, presence, rooms. `admin`: all of it, disconnecting users, and sending clients away.").required(),
     ],
 };
 
