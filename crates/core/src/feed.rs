@@ -556,7 +556,6 @@ impl Feed {
         let given = choice.seqs.iter().filter_map(publication);
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
-            // Every offset was its own: what it did not get is what is missing.
             None if policy.lane != Lane::Reliable => {
                 let counted = given.clone().count() as u64;
                 let missing = choice.offset.saturating_sub(offset).saturating_sub(counted);

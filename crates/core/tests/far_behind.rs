@@ -341,3 +341,38 @@ fn who_comes_from_a_shard_that_is_further_is_resumed_when_this_one_is_as_far() {
         Recovery::Gap(GapReason::Epoch)
     );
 }
+
+#[test]
+fn what_is_lossy_in_a_latest_room_takes_no_replay_from_what_is_kept() {
+    let mut world = world_of(Policy {
+        window_count: 1,
+        keys_max: 1,
+        ..policy(Lane::Latest)
+    });
+    let (ann, bob, eve) = (world.connect("ann"), world.connect("bob"), world.connect("eve"));
+    world.join(eve, "px:a");
+    publish(&mut world, ann, "x", "1");
+    for n in 2..=4 {
+        let Command::Publish(mut fleeting) = keyed_command("px:a", "x", &n.to_string()) else {
+            unreachable!("it makes a publish")
+        };
+        fleeting.lane = Some(Lane::Lossy);
+        world.send(ann, Command::Publish(fleeting));
+        world.turn();
+    }
+    let join = Join {
+        since: Some(position(1, 0)),
+        ..plain_join("px:a")
+    };
+    world.join_with(bob, join);
+    assert_eq!(texts(&mut world, bob), ["1", "2", "3", "4"]);
+
+    // And the last three are the last three.
+    let cid = world.connect("cid");
+    let join = Join {
+        last: Some(3),
+        ..plain_join("px:a")
+    };
+    world.join_with(cid, join);
+    assert_eq!(texts(&mut world, cid), ["2", "3", "4"]);
+}
