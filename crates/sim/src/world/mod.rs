@@ -360,6 +360,9 @@ impl World {
         for (room, offset, lane) in live {
             if let Some(stamp) = stamp {
                 self.clients[client].check_rate(&room, stamp.at)?;
+                // Around a gap nothing that promises less than its room is left out.
+                let has_broken = self.engine.rooms.get(&room).is_some_and(|room| room.has_broken);
+                let lane = lane.filter(|_| !has_broken);
                 let waited = node.check_in_time(&room, offset, lane, stamp)?;
                 self.stats.visits_waited = self.stats.visits_waited.max(waited);
             }
