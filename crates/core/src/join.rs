@@ -165,7 +165,9 @@ fn plan_tail(room: &Room, head: Position, join: &mut PendingJoin, limits: &Limit
     let mut room_left = replay_bytes_max(limits);
     let mut count = 0;
     let mut after = head.offset;
-    for (_, publication) in room.feed.publications_after(0).rev() {
+    // Older ones may have holes between them: what outlived the window does, what is lossy does not.
+    let without_holes = room.feed.complete_since();
+    for (_, publication) in room.feed.publications_after(without_holes).rev() {
         if count == wanted || replay_weight(publication) > room_left {
             join.forget();
             return Plan::Finish { after };
@@ -393,14 +395,17 @@ impl Shard {
         let wants = Wants::of(&join.wishes);
         let is_wanted =
             |publication: &Publication| wants.as_ref().is_none_or(|wants| wants.has(&publication.key));
+        // What is fresh or not at all takes no place of what is kept.
+        let is_aside = |publication: &Publication| publication.lane == Some(Lane::Lossy);
         let mut newer: HashSet<Bytes, FixedState> = HashSet::default();
         if lane == Lane::Latest {
-            newer.extend(room.feed.publications_after(after).map(|(_, p)| p.key.clone()));
+            let kept = room.feed.publications_after(after).filter(|(_, p)| !is_aside(p));
+            newer.extend(kept.map(|(_, p)| p.key.clone()));
         }
         let mut collected: Vec<&Publication> = Vec::new();
         for publication in join.collected.iter().rev().filter(|p| is_wanted(p)) {
             // Where only the newest of a key counts, only that is replayed.
-            if lane != Lane::Latest || newer.insert(publication.key.clone()) {
+            if lane != Lane::Latest || is_aside(publication) || newer.insert(publication.key.clone()) {
                 collected.push(publication);
             }
         }
