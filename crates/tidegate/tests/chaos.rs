@@ -27,9 +27,12 @@ const MIB: u64 = 1 << 20;
 /// code that is touched for the first time, the allocator's arenas, and recent publications of the engine.
 const GROWTH_MAX: u64 = 48 * MIB;
 
+/// The generator's publishers are few, and each stands for many clients.
+const IN_FLIGHT: &str = "in_flight_max = 1000\n";
+
 #[test]
 fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     // 2.4 MB published in two seconds, of which 25 kB a second are read.
     let words = [
         "slow",
@@ -45,7 +48,17 @@ fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
         "--seconds=2",
     ];
     let report = load(&server, &words);
-    assert_all_delivered(&report["others"], 1_200 * 14);
+    // Where the server is behind, two of one key may meet in one turn: then all others are told so.
+    let others = &report["others"];
+    assert_eq!(
+        number(others, "delivered") + number(others, "conflated"),
+        1_200 * 14,
+        "{others}"
+    );
+    assert!(
+        number(others, "delivered") > 2 * number(others, "conflated"),
+        "{others}"
+    );
     for name in ["stopped", "trickling"] {
         let class = &report[name];
         assert_eq!(number(class, "due"), 1_200 * 3);
@@ -67,8 +80,7 @@ fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
 
 #[test]
 fn stopped_readers_of_a_reliable_room_are_closed_and_come_back_to_all_they_missed() {
-    let limits =
-        "[limits]\noutbox_age_max = \"100ms\"\noutbox_bytes_max = \"4MiB\"\nsend_buffer_bytes = \"16KiB\"\n";
+    let limits = "outbox_age_max = \"100ms\"\noutbox_bytes_max = \"4MiB\"\nsend_buffer_bytes = \"16KiB\"\n";
     let (_dir, server) = server(limits);
     // 800 kB for each of the stopped: more than the kernels hold, and less than a replay may weigh.
     let words = [
@@ -94,7 +106,7 @@ fn stopped_readers_of_a_reliable_room_are_closed_and_come_back_to_all_they_misse
 
 #[test]
 fn bids_come_whole_over_a_connection_on_which_cursors_are_dropped() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     let words = [
         "mixed",
         "--bid",
@@ -119,7 +131,7 @@ fn bids_come_whole_over_a_connection_on_which_cursors_are_dropped() {
 
 #[test]
 fn bursts_come_whole() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     let words = [
         "burst",
         "--subscribers=40",
@@ -140,7 +152,7 @@ fn bursts_come_whole() {
 
 #[test]
 fn a_hot_room_and_quiet_ones_get_everything() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     let words = [
         "hot",
         "--subscribers=400",
@@ -157,7 +169,7 @@ fn a_hot_room_and_quiet_ones_get_everything() {
 
 #[test]
 fn chat_cursors_ticks_and_presence_go_over_the_same_connections() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     let words = ["mixed", "--rooms=4", "--members=10", "--churn=10", "--seconds=2"];
     let report = load(&server, &words);
     for (name, published) in [("chat", 8), ("cursors", 400), ("ticks", 160)] {
@@ -171,7 +183,7 @@ fn chat_cursors_ticks_and_presence_go_over_the_same_connections() {
 
 #[test]
 fn those_that_never_finish_a_head_or_a_frame_are_ended_and_harm_nobody() {
-    let limits = "[limits]\nhandshake_timeout = \"500ms\"\nconnect_timeout = \"500ms\"\n";
+    let limits = "handshake_timeout = \"500ms\"\nconnect_timeout = \"500ms\"\n";
     let (_dir, server) = server(limits);
     let before = resident(&server);
     let address = server.address();
@@ -209,7 +221,7 @@ fn those_that_never_finish_a_head_or_a_frame_are_ended_and_harm_nobody() {
 
 #[test]
 fn floods_of_joins_are_each_answered_once_and_bounded() {
-    let (_dir, server) = server("[limits]\nrooms_max = 50\n");
+    let (_dir, server) = server("rooms_max = 50\n");
     let before = resident(&server);
     let address = server.address();
     let mut talk = Talk::begin(&address);
@@ -250,7 +262,7 @@ fn floods_of_joins_are_each_answered_once_and_bounded() {
 
 #[test]
 fn a_peer_that_hangs_is_let_go_and_the_others_get_everything() {
-    let (_dir, server) = server("[limits]\nping_interval = \"500ms\"\noutbox_bytes_max = \"64KiB\"\n");
+    let (_dir, server) = server("ping_interval = \"500ms\"\noutbox_bytes_max = \"64KiB\"\n");
     let before = resident(&server);
     let address = server.address();
     let url = format!("ws://{address}/v1/ws");
@@ -296,10 +308,11 @@ fn a_peer_that_hangs_is_let_go_and_the_others_get_everything() {
 
 // --- helpers
 
+/// A server with these lines under `[limits]`.
 fn server(limits: &str) -> (tempfile::TempDir, Server) {
     let dir = tempfile::tempdir().expect("a directory");
     let config = format!(
-        "{limits}[engine]\nkind = \"memory\"\n[[namespace]]\nname = \"load\"\n[[namespace]]\nname = \"latest\"\nlane = \
+        "[limits]\n{limits}\n[engine]\nkind = \"memory\"\n[[namespace]]\nname = \"load\"\n[[namespace]]\nname = \"latest\"\nlane = \
          \"latest\"\n[[namespace]]\nname = \"lossy\"\nlane = \"lossy\"\ndeadline = \"100ms\"\n"
     );
     let mut server = Server::new(dir.path(), &config);
@@ -414,7 +427,7 @@ struct Talk {
 
 impl Talk {
     fn begin(address: &str) -> Self {
-        let mut connect = |user| Client::connect(address, user).expect("the server takes connections");
+        let connect = |user| Client::connect(address, user).expect("the server takes connections");
         let (publisher, mut subscriber) = (connect("ann"), connect("bob"));
         subscriber.send(&json!({"id": 2, "join": {"room": "load:talk"}}));
         let reply = subscriber.receive().expect("an answer");
