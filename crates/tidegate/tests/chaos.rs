@@ -306,6 +306,30 @@ fn a_peer_that_hangs_is_let_go_and_the_others_get_everything() {
     hung.wait().expect("it ends");
 }
 
+#[test]
+fn a_sum_that_does_not_add_up_is_named_and_ends_a_run_with_status_2() {
+    let (_dir, server) = server(IN_FLIGHT);
+    // Said to be reliable, which it is not: what is conflated must not be.
+    let words = [
+        "slow",
+        "--namespace=latest",
+        "--keys=1",
+        "--subscribers=4",
+        "--stopped=2",
+        "--rate=500",
+        "--payload=4000",
+        "--seconds=1",
+    ];
+    let output = generator(&server, &words).output().expect("the binary");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("the sums do not add up: stopped: "), "{said}");
+    assert!(
+        said.contains("conflated and 0 dropped in a reliable lane"),
+        "{said}"
+    );
+}
+
 // --- helpers
 
 /// A server with these lines under `[limits]`.
@@ -322,15 +346,7 @@ fn server(limits: &str) -> (tempfile::TempDir, Server) {
 
 /// Runs a workload whose sums must add up, and holds the server's memory against its bound.
 fn load(server: &Server, words: &[&str]) -> Value {
-    let url = format!("ws://{}/v1/ws", server.address());
-    let pid = server.pid().to_string();
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("load")
-        .args(words)
-        .args(["--json", "--url", &url, "--pid", &pid])
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary");
+    let output = generator(server, words).output().expect("the binary");
     assert!(
         output.status.success(),
         "{}{}",
@@ -342,6 +358,18 @@ fn load(server: &Server, words: &[&str]) -> Value {
     let growth = number(&report, "memory_peak_bytes") - number(&report, "memory_before_bytes");
     assert!(growth < GROWTH_MAX, "the server grew by {} MiB", growth / MIB);
     report
+}
+
+fn generator(server: &Server, words: &[&str]) -> Command {
+    let url = format!("ws://{}/v1/ws", server.address());
+    let pid = server.pid().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command
+        .arg("load")
+        .args(words)
+        .args(["--json", "--url", &url, "--pid", &pid])
+        .stdin(Stdio::null());
+    command
 }
 
 fn number(of: &Value, name: &str) -> u64 {
