@@ -12,6 +12,7 @@ mod event;
 mod fanout;
 mod feed;
 pub mod grant;
+mod heat;
 mod join;
 pub mod limits;
 mod members;
@@ -25,6 +26,7 @@ mod session;
 pub mod shard;
 mod walks;
 
+pub use command::check_lane;
 pub use counters::Counters;
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};

@@ -32,6 +32,7 @@ import {
   readRefreshed,
   type RejectFrame,
 } from "./frames.js";
+import { Inbox, type WholeFrame } from "./parts.js";
 
 /** How far the client has come. */
 export type State = "idle" | "connecting" | "connected" | "waiting" | "closed";
@@ -76,6 +77,8 @@ export interface Wishes {
 export interface PublishOptions {
   /** What it is about, for the receivers. */
   key?: string;
+  /** The namespace's own, or `lossy`: the first to be left out for a reader that is behind. */
+  lane?: "reliable" | "latest" | "lossy";
   /** Your own id of it; made up where absent. */
   msg?: string;
 }
@@ -197,6 +200,7 @@ export class Session {
   #refreshAt: number | undefined;
   #retryAt: number | undefined;
   #openBy: number | undefined;
+  #inbox: Inbox;
   #nextId = 1;
   #nextMsg = 1;
   #connectId = 0;
@@ -217,6 +221,7 @@ export class Session {
     private readonly limits: Limits = LIMITS,
   ) {
     this.#calls = new Calls(limits);
+    this.#inbox = new Inbox(codec);
     const word = () => Math.floor(host.random() * 0x1_0000_0000).toString(36);
     this.#msgPrefix = `${word()}${word()}`;
   }
@@ -287,6 +292,7 @@ export class Session {
       ...(data instanceof Uint8Array ? { bytes: data } : { data }),
       msg: options.msg ?? `${this.#msgPrefix}-${this.#nextMsg++}`,
       ...(options.key === undefined ? {} : { key: options.key }),
+      ...(options.lane === undefined ? {} : { lane: options.lane }),
       sent_at: this.host.now(),
     };
     const ok = await this.#call("publish", body);
@@ -327,6 +333,7 @@ export class Session {
   opened(): void {
     if (this.#state !== "connecting") return this.host.close();
     this.#isOpen = true;
+    this.#inbox = new Inbox(this.codec);
     this.#connectId = this.#id();
     // What does not fit into half a message is joined afterwards, room by room.
     let rest = this.#frameBytesMax / 2;
@@ -344,7 +351,7 @@ export class Session {
   received(message: unknown): void {
     this.#silentAt = undefined;
     try {
-      for (const frame of this.codec.read(message)) this.#onFrame(frame);
+      for (const frame of this.#inbox.read(message)) this.#onFrame(frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       // Not our server, or not our protocol: nothing that follows can be trusted.
@@ -451,7 +458,7 @@ export class Session {
 
   // ---- frames -----------------------------------------------------------------
 
-  #onFrame(frame: Frame): void {
+  #onFrame(frame: WholeFrame): void {
     switch (frame.kind) {
       case "ok":
         return this.#onOk(frame.id, frame.body);
