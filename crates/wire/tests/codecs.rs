@@ -75,7 +75,7 @@ fn publication() -> impl Strategy<Value = Publication> {
         .prop_map(
             |(offset, data, from, msg, key, sent_us, received_us, ordered_us)| Publication {
                 offset,
-                data,
+                data: deleting(offset % 5 == 0, data, &key),
                 from,
                 msg,
                 key,
@@ -94,15 +94,25 @@ fn join() -> impl Strategy<Value = Join> {
         proptest::option::of(any::<u32>()),
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     );
-    (room(), options, wishes()).prop_map(|(room, (since, last, enter, members), wishes)| Join {
+    (room(), options, wishes()).prop_map(|(room, (since, last, enter, members, state), wishes)| Join {
         room,
         since,
         last,
         enter,
         members,
         wishes,
+        state,
     })
+}
+
+/// Now and then a delete, where there is a key to delete.
+fn deleting(is_delete: bool, data: Payload, key: &Bytes) -> Payload {
+    match is_delete && !key.is_empty() {
+        true => Payload::Delete,
+        false => data,
+    }
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
@@ -128,7 +138,7 @@ fn command() -> impl Strategy<Value = Command> {
         (room(), payload(), text(64), text(128), us()).prop_map(|(room, data, msg, key, sent_us)| {
             Command::Publish(Publish {
                 room,
-                data,
+                data: deleting(sent_us % 5 == 0, data, &key),
                 msg,
                 key,
                 sent_us,
@@ -198,15 +208,17 @@ fn reply() -> impl Strategy<Value = Reply> {
             position(),
             recovery,
             any::<u32>(),
-            proptest::option::of(members())
+            proptest::option::of(members()),
+            proptest::option::of(any::<u32>())
         )
-            .prop_map(|(room, at, recovery, replayed, members)| Reply::Joined(Joined {
+            .prop_map(|(room, at, recovery, replayed, members, state)| Reply::Joined(Joined {
                 room,
                 epoch: at.epoch,
                 offset: at.offset,
                 recovery,
                 replayed,
                 members,
+                state,
             })),
         Just(Reply::Filtered),
         Just(Reply::Left),

@@ -33,6 +33,7 @@ fn publication_fields(publication: &Publication, out: &mut Vec<u8>) {
             base64(bytes, out);
             out.push(b'"');
         }
+        Payload::Delete => out.extend_from_slice(b",\"delete\":true"),
     }
     let texts = [
         (&b",\"from\":"[..], &publication.from),
@@ -203,6 +204,10 @@ fn encode_ok(reply: &Reply, out: &mut Vec<u8>) {
                 out.extend_from_slice(b",\"members\":{");
                 members_fields(list, out);
                 out.push(b'}');
+            }
+            if let Some(keys) = joined.state {
+                out.extend_from_slice(b",\"state\":");
+                number(keys.into(), out);
             }
         }
         Reply::Filtered => out.extend_from_slice(b"\"filtered\":true"),
