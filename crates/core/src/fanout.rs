@@ -25,6 +25,7 @@ use crate::{
     outbox::{Lane, Pile},
     room::{Room, RoomId},
     session::Session,
+    state::serve,
 };
 
 /// What the walk needs besides the room.
@@ -105,6 +106,12 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         subscriber.is_behind = true;
         return session.fall_behind(room_id, lane);
     }
+    // First what it was promised when it joined.
+    if subscriber.snapshot.is_some() && !serve::send(room_id, room, index, out) {
+        return;
+    }
+    let subscriber = &mut room.subscribers[index];
+    let session = &mut out.sessions[subscriber.session as usize];
     if let Some(wishes) = &mut subscriber.wishes
         && let Some(at) = wishes.not_before(out.now)
     {
@@ -177,7 +184,7 @@ const BUDGET_MIN: usize = 4 << 10;
 
 impl Outboxes<'_> {
     /// Puts frames into an outbox; false, and nothing, if that is past its bound.
-    fn push(&mut self, session: u32, lane: Lane, batch: Batch) -> bool {
+    pub fn push(&mut self, session: u32, lane: Lane, batch: Batch) -> bool {
         let Batch {
             bytes,
             publications,

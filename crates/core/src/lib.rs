@@ -23,6 +23,7 @@ pub mod request;
 mod room;
 mod session;
 pub mod shard;
+pub mod state;
 mod walks;
 
 pub use counters::Counters;

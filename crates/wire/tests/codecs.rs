@@ -211,15 +211,17 @@ fn reply() -> impl Strategy<Value = Reply> {
             proptest::option::of(members()),
             proptest::option::of(any::<u32>())
         )
-            .prop_map(|(room, at, recovery, replayed, members, state)| Reply::Joined(Joined {
-                room,
-                epoch: at.epoch,
-                offset: at.offset,
-                recovery,
-                replayed,
-                members,
-                state,
-            })),
+            .prop_map(
+                |(room, at, recovery, replayed, members, state)| Reply::Joined(Joined {
+                    room,
+                    epoch: at.epoch,
+                    offset: at.offset,
+                    recovery,
+                    replayed,
+                    members,
+                    state,
+                })
+            ),
         Just(Reply::Filtered),
         Just(Reply::Left),
         (position(), any::<bool>())

@@ -434,6 +434,7 @@ impl Client {
             enter,
             members,
             wishes: Default::default(),
+            state: false,
         };
         (id, join)
     }

@@ -291,6 +291,7 @@ impl Node {
                 }
                 Event::Published { .. }
                 | Event::History { .. }
+                | Event::State { .. }
                 | Event::Presence { .. }
                 | Event::Members(_) => {}
             }

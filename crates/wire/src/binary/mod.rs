@@ -666,9 +666,7 @@ fn read_publication(publication: proto::Publication) -> Result<Publication, Stri
     Ok(Publication {
         offset: publication.offset,
         data: match publication.payload {
-            payload if publication.delete => {
-                json::delete(payload.is_some(), utf8("key", &publication.key)?)?
-            }
+            payload if publication.delete => json::delete(payload.is_some(), utf8("key", &publication.key)?)?,
             Some(PublicationPayload::Json(json)) => json_payload(json)?,
             Some(PublicationPayload::Bytes(bytes)) => Payload::Bytes(own(&bytes)),
             None => return Err("a publication without a payload".to_owned()),
