@@ -233,25 +233,22 @@ fn nothing_falls_between_the_pages_of_the_engine_and_what_is_published_meanwhile
     world.engine.held = Some(VecDeque::new());
     world.send(bob, Command::Join(with_state()));
     world.turn();
-    let attach = world.engine.held.replace(VecDeque::new()).unwrap();
-    answer(&mut world, attach);
-    // One page after the other, and after each something happens.
+    world.release_some();
+    // One page after the other, and after each something happens, before the next is read.
     for step in 0..3 {
-        let page = world.engine.held.replace(VecDeque::new()).unwrap();
-        assert_eq!(page.len(), 1, "{page:?}");
+        assert_eq!(world.engine.held.as_ref().map(VecDeque::len), Some(1));
+        world.release_some();
+        let next = world.engine.held.take();
         let publishes = match step {
             0 => vec![keyed_command("px:a", "k1", "\"new\""), delete_command("k0")],
             1 => vec![delete_command("k7"), keyed_command("px:a", "k9", "\"first\"")],
             _ => vec![keyed_command("px:a", "k9", "\"second\"")],
         };
-        // The page is of the moment before them, and comes before them.
-        answer(&mut world, page);
-        let next = world.engine.held.take().unwrap();
         for publish in publishes {
             world.send(ann, publish);
         }
         world.turn();
-        world.engine.held = Some(next);
+        world.engine.held = next;
     }
     world.release();
     let mut map = Map::default();
@@ -267,15 +264,6 @@ fn nothing_falls_between_the_pages_of_the_engine_and_what_is_published_meanwhile
         ("k9", "\"second\""),
     ];
     assert_eq!(values, expected);
-}
-
-/// The engine answers these, and the shard goes on.
-fn answer(world: &mut World, requests: VecDeque<tidegate_core::request::Request>) {
-    let held = world.engine.held.replace(requests);
-    world.release();
-    let mut held = held.unwrap_or_default();
-    held.extend(world.engine.held.take().unwrap_or_default());
-    world.engine.held = Some(held);
 }
 
 #[test]
@@ -299,8 +287,8 @@ fn a_large_state_waits_for_its_reader_and_what_is_replaced_meanwhile_is_left_out
     let conn = world.client(bob).conn;
     for n in 0..1_000 {
         set(&mut world, ann, &format!("k{}", n * 7 % keys), &value(n));
-        if n % 10 == 0 {
-            world.read_on(bob, 10_000);
+        if n % 20 == 0 {
+            world.read_on(bob, 5_000);
             map.take(&mut world, bob);
         }
         assert!(
@@ -496,8 +484,7 @@ fn an_engine_that_cannot_read_the_state_refuses_the_join_and_the_next_is_asked_a
     world.engine.held = Some(VecDeque::new());
     world.send(eve, Command::Join(with_state()));
     world.turn();
-    let attach = world.engine.held.replace(VecDeque::new()).unwrap();
-    answer(&mut world, attach);
+    world.release_some();
     world.advance(Duration::from_secs(6));
     assert_eq!(world.reply(eve).unwrap_err().code, RejectCode::Timeout);
     world.release();
@@ -521,7 +508,8 @@ fn a_history_that_breaks_off_ends_the_state_under_way_with_a_gap() {
         );
     }
     world.read_on(bob, 1_000);
-    join_in_parts(&mut world, bob);
+    world.send(bob, Command::Join(with_state()));
+    world.turn();
     // The engine comes back with another history.
     let name = room("px:a");
     world.engine.rooms.remove(&name);
@@ -530,6 +518,10 @@ fn a_history_that_breaks_off_ends_the_state_under_way_with_a_gap() {
         .handle_event(tidegate_core::request::Event::Broken { room: name }, world.now);
     world.turn();
     world.read_on(bob, usize::MAX);
+    assert!(matches!(
+        world.reply(bob),
+        Ok(Reply::Joined(Joined { state: Some(200), .. }))
+    ));
     let gaps: Vec<_> = world.pushes(bob);
     assert!(
         matches!(
@@ -547,11 +539,6 @@ fn a_history_that_breaks_off_ends_the_state_under_way_with_a_gap() {
     leave(&mut world, bob);
     set(&mut world, ann, "k1", "1");
     assert_eq!(join(&mut world, bob).state, Some(1));
-}
-
-fn join_in_parts(world: &mut World, client: ClientId) {
-    world.send(client, Command::Join(with_state()));
-    world.turn();
 }
 
 #[test]

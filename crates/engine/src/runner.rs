@@ -217,10 +217,10 @@ impl Runner {
         let now_us = self.parts.wall.at_us(now);
         self.rooms.read(now, now_us, &mut self.parts.store, &mut group);
         self.tell(group.synced_events);
-        if self.rooms.wants_trim() {
-            if let Err(error) = self.rooms.trim(now_us, &mut self.parts.store) {
-                self.fail(Group::default(), error);
-            }
+        if self.rooms.wants_trim()
+            && let Err(error) = self.rooms.trim(now_us, &mut self.parts.store)
+        {
+            self.fail(Group::default(), error);
         }
     }
 

@@ -42,6 +42,7 @@ const JOIN: Shape = {
   5: { name: "members", kind: "bool" },
   6: { name: "keys", kind: KEYS, wraps: true },
   7: { name: "max_rate", kind: "double", optional: true },
+  8: { name: "state", kind: "bool" },
 };
 
 const FILTER: Shape = {
@@ -66,6 +67,7 @@ const PUBLISH: Shape = {
   4: { name: "msg", kind: "string" },
   5: { name: "key", kind: "string" },
   6: { name: "sent_us", kind: "micros", as: "sent_at" },
+  7: { name: "delete", kind: "bool" },
 };
 
 const HISTORY: Shape = {
@@ -110,6 +112,7 @@ const JOINED: Shape = {
   4: { name: "reason", kind: GAP_REASON },
   5: { name: "replayed", kind: "uint" },
   6: { name: "members", kind: MEMBERS },
+  7: { name: "state_keys", kind: "uint", as: "state", optional: true },
 };
 
 const PUBLISHED: Shape = {
@@ -127,6 +130,7 @@ const PUBLICATION: Shape = {
   7: { name: "sent_us", kind: "micros", as: "sent", under: "stamps" },
   8: { name: "received_us", kind: "micros", as: "received", under: "stamps" },
   9: { name: "ordered_us", kind: "micros", as: "ordered", under: "stamps" },
+  10: { name: "delete", kind: "bool" },
 };
 
 const HISTORY_PAGE: Shape = {

@@ -35,7 +35,7 @@ use crate::{
 /// One page of the engine: keys, and bytes.
 const PAGE_KEYS_MAX: u32 = 1_000;
 const PAGE_BYTES_MAX: usize = 256 << 10;
-/// What a joiner is given at a time, bytes; at least one key. Small, so that one turn can serve many.
+/// What a joiner is given at a time, bytes, and no more than a quarter of an outbox; at least one key. Small, so that one turn can serve many.
 const SLICE_BYTES: usize = 64 << 10;
 /// Keys that one publication makes go at most.
 const STEP_MAX: usize = 64;
@@ -202,9 +202,10 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
         return true;
     };
     let link = out.sessions[subscriber.session as usize].link;
+    let slice_max = SLICE_BYTES.min(out.limits.outbox_bytes_max / 4);
     let (mut slice, mut count, mut has_more) = (Vec::new(), 0, false);
     while let Some(publication) = room.state.as_ref().and_then(|served| served.next(snapshot)) {
-        has_more = !slice.is_empty() && slice.len() + publication.weight() + FRAME_OVERHEAD > SLICE_BYTES;
+        has_more = !slice.is_empty() && slice.len() + publication.weight() + FRAME_OVERHEAD > slice_max;
         if has_more {
             break;
         }

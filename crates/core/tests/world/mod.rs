@@ -508,6 +508,18 @@ impl World {
         self.turn();
     }
 
+    /// The engine answers what it held so far, and holds what it is asked from then on.
+    pub fn release_some(&mut self) {
+        for request in self.engine.held.replace(VecDeque::new()).unwrap_or_default() {
+            let mut events = Vec::new();
+            self.engine.handle(request, &mut events);
+            for event in events {
+                self.shard.handle_event(event, self.now);
+            }
+        }
+        self.turn();
+    }
+
     fn flush(&mut self) -> bool {
         let mut moved = false;
         while let Some(conn) = self.shard.poll_dirty() {

@@ -20,6 +20,13 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
     out.extend_from_slice(b"}}");
 }
 
+/// Appends a publication as an object of its own.
+pub fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
+    out.push(b'{');
+    publication_fields(publication, out);
+    out.push(b'}');
+}
+
 fn publication_fields(publication: &Publication, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"offset\":");
     number(publication.offset, out);
@@ -237,11 +244,7 @@ fn encode_ok(reply: &Reply, out: &mut Vec<u8>) {
                 string(reason.name(), out);
             }
             out.extend_from_slice(b",\"publications\":[");
-            separated(&page.publications, out, |publication, out| {
-                out.push(b'{');
-                publication_fields(publication, out);
-                out.push(b'}');
-            });
+            separated(&page.publications, out, encode_publication);
             out.push(b']');
         }
         Reply::Presence(list) => members_fields(list, out),
