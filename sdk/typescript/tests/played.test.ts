@@ -25,7 +25,6 @@ const NEVER_SENT: Record<string, Record<string, string>> = {
     "a 6 join": "a room is joined once; a second join throws",
     "a 7 leave": "a room that is not joined is not left",
   },
-  "state.jsonl": { "a 7 publish": "a delete names its key" },
   "tokens.jsonl": { "a 13 leave": "a room that the server removed is not left" },
 };
 
