@@ -85,11 +85,12 @@ impl World {
         Position { epoch: Epoch(1), offset: self.offsets[place] }
     }
 
-    fn publication(&mut self, room: &RoomName, data: Payload, key: Bytes) -> Publication {
+    fn publication(&mut self, room: &RoomName, lane: Option<Lane>, data: Payload, key: Bytes) -> Publication {
         let place = ROOMS.iter().position(|r| *r == room.as_str()).unwrap_or(0);
         self.offsets[place] += 1;
         Publication {
             offset: self.offsets[place],
+            lane,
             data,
             from: "u".into(),
             msg: Bytes::new(),
@@ -113,7 +114,7 @@ impl World {
                 if refuse {
                     Event::Published { ticket, result: Err(reject) }
                 } else {
-                    let publication = self.publication(&publish.room, publish.data, publish.key);
+                    let publication = self.publication(&publish.room, publish.lane, publish.data, publish.key);
                     let room = publish.room;
                     self.shard.handle_event(Event::Publication { room: room.clone(), publication }, now);
                     let result = Ok(Published { position: self.head(&room), duplicate: false });
@@ -125,6 +126,7 @@ impl World {
                 let from = query.since.map_or(0, |since| since.offset) + 1;
                 let publications = (from..=head.offset).take(query.limit as usize).map(|offset| Publication {
                     offset,
+                    lane: None,
                     data: Payload::Json("1".into()),
                     from: Bytes::new(),
                     msg: Bytes::new(),
@@ -146,6 +148,7 @@ impl World {
                 // Keys that were never published among them, and one that was and may be deleted.
                 let publications = (query.after + 1..=head.offset).take(3).map(|offset| Publication {
                     offset,
+                    lane: None,
                     data: Payload::Json("2".into()),
                     from: Bytes::new(),
                     msg: Bytes::new(),

@@ -11,6 +11,10 @@ pub struct Counters {
     pub connections_total: u64,
     /// Rooms with a subscriber here now.
     pub rooms: u64,
+    /// Rooms that ask for more than their policy's share of the shard's time now.
+    pub hot_rooms: u64,
+    /// Times a room became hot.
+    pub hot_rooms_total: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Commands received.

@@ -12,6 +12,7 @@ mod event;
 mod fanout;
 mod feed;
 pub mod grant;
+mod heat;
 mod join;
 pub mod limits;
 mod members;
@@ -26,6 +27,7 @@ pub mod shard;
 pub mod state;
 mod walks;
 
+pub use command::check_lane;
 pub use counters::Counters;
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};

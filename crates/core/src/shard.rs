@@ -97,6 +97,28 @@ pub struct Waiting {
     pub pending_bytes: usize,
 }
 
+/// A joined room, as an operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoomState {
+    /// Its name.
+    pub name: RoomName,
+    /// Its subscribers on this shard.
+    pub subscribers: u32,
+    /// The share of this shard's time that its fan-out asks for: 1 is all of it, more is too much.
+    pub share: f32,
+    /// Above its policy's share.
+    pub is_hot: bool,
+}
+
+/// How rooms are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomOrder {
+    /// By name.
+    Name,
+    /// Those that ask for the most of the shard's time first.
+    Share,
+}
+
 /// A request that waits for the engine's answer.
 #[derive(Debug)]
 pub(crate) enum Pending {
@@ -127,6 +149,8 @@ pub(crate) enum Timer {
     Walk(RoomId),
     /// A subscriber's `max_rate` lets it have its next batch.
     Rate(ConnId, RoomId),
+    /// The room was hot: is it still?
+    Heat(RoomId),
     /// Ask for a new token, if this is still the expiry.
     Refresh(ConnId, Moment),
     /// Close, if this is still the expiry.
@@ -169,12 +193,16 @@ pub struct Shard {
     /// Bytes of all feeds, and of what of them is still to be fanned out.
     pub(crate) feeds_bytes: usize,
     pub(crate) pending_bytes: usize,
+    /// What a visit costs, nanoseconds.
+    pub(crate) visit_ns: u32,
     /// Where the search for feeds to trim goes on.
     trim_at: usize,
     /// And the search for idle rooms.
     look_at: usize,
 }
 
+/// What a visit costs until it was measured.
+const VISIT_NS: u32 = 5_000;
 /// Places of the table of rooms looked at in one search.
 const LOOKS_MAX: usize = 64;
 
@@ -210,6 +238,7 @@ impl Shard {
             state_loads: 0,
             feeds_bytes: 0,
             pending_bytes: 0,
+            visit_ns: VISIT_NS,
             trim_at: 0,
             look_at: 0,
         }
@@ -428,19 +457,34 @@ impl Shard {
         }
     }
 
-    /// Rooms joined here, whose name begins with `prefix` and comes after `after`, by name,
-    /// with their subscribers.
-    pub fn rooms(&self, prefix: &str, after: &str, limit: usize) -> Vec<(String, u32)> {
-        let mut found: Vec<(&str, u32)> = self
-            .rooms
-            .iter()
-            .filter(|(_, room)| !room.subscribers.is_empty())
-            .map(|(_, room)| (room.name.as_str(), room.subscribers.len() as u32))
-            .filter(|(name, _)| name.starts_with(prefix) && *name > after)
+    /// Rooms joined here, whose name begins with `prefix` and comes after `after`: the first `limit` in their order.
+    pub fn rooms(
+        &self,
+        prefix: &str,
+        after: &str,
+        order: RoomOrder,
+        limit: usize,
+        now: Moment,
+    ) -> Vec<RoomState> {
+        let rooms = self.rooms.iter().map(|(_, room)| room);
+        let mut found: Vec<(&Room, f32)> = rooms
+            .filter(|room| !room.subscribers.is_empty())
+            .filter(|room| room.name.starts_with(prefix) && room.name.as_str() > after)
+            .map(|room| (room, room.heat.share(self.visit_ns, now)))
             .collect();
-        found.sort_unstable();
+        let by_name = |a: &Room, b: &Room| a.name.as_str().cmp(b.name.as_str());
+        found.sort_unstable_by(|(a, a_share), (b, b_share)| match order {
+            RoomOrder::Name => by_name(a, b),
+            RoomOrder::Share => b_share.total_cmp(a_share).then_with(|| by_name(a, b)),
+        });
         found.truncate(limit);
-        found.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
+        let states = found.into_iter().map(|(room, share)| RoomState {
+            name: room.name.clone(),
+            subscribers: room.subscribers.len() as u32,
+            share,
+            is_hot: room.heat.is_hot,
+        });
+        states.collect()
     }
 }
 
@@ -487,11 +531,8 @@ impl Shard {
     pub(crate) fn enqueue(&mut self, conn: ConnId, lane: Lane, frame: Bytes, now: Moment) {
         let limits = &self.setup.limits;
         let session = &mut self.sessions[conn.index as usize];
-        let (bytes_max, age_max) = (limits.outbox_bytes_max, limits.outbox_age_max);
-        if session
-            .outbox
-            .is_over(&self.pile, frame.len(), bytes_max, age_max, now)
-        {
+        let (outbox, pace) = (&session.outbox, session.pace);
+        if outbox.is_over(&self.pile, pace, frame.len(), limits, now) {
             return self.close(conn, CloseReason::TooSlow, now);
         }
         self.append(conn, lane, frame, now);
@@ -580,6 +621,7 @@ impl Shard {
                     self.begin_walk(room_id, now);
                 }
             }
+            Timer::Heat(room_id) => self.look_at_heat(room_id, now),
             Timer::Rate(conn, room_id) => {
                 if self.is_ready(conn) {
                     self.rate_lets(conn, room_id, now);
@@ -701,6 +743,7 @@ impl Shard {
         let room = self.rooms.remove(room_id.0 as usize);
         self.rooms_by_name.remove(&room.name);
         self.counters.rooms -= 1;
+        self.counters.hot_rooms -= u64::from(room.heat.is_hot);
         self.feeds_bytes -= room.feed.bytes();
         self.pending_bytes -= room.feed.pending_bytes();
         self.requests.push_back(Request::Detach { room: room.name });
@@ -730,7 +773,7 @@ impl Shard {
             }
             self.trim_at = (self.trim_at + 1) % self.rooms.capacity().max(1);
             if let Some(room) = self.rooms.get_mut(self.trim_at) {
-                let keys_max = room.policy.keys_max as usize / 2;
+                let keys_max = room.feed.aged() / 2;
                 self.feeds_bytes -= room.feed.trim(room.feed.len() / 2, usize::MAX, keys_max);
                 self.spare_state(RoomId(self.trim_at as u32));
             }

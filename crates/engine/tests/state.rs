@@ -144,6 +144,7 @@ impl World {
     fn publish(&mut self, key: u8, data: Payload) -> u64 {
         let publish = Box::new(NewPublication {
             room: self.room.clone(),
+            lane: None,
             data,
             from: "ann".into(),
             msg: Bytes::new(),

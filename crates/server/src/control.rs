@@ -11,8 +11,10 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
-use crate::edge::EdgeCounters;
+use tidegate_core::shard::{RoomOrder, RoomState};
 use tidegate_engine::Bell;
+
+use crate::edge::EdgeCounters;
 
 /// Commands that wait for one shard; beyond it [`ShardHandle::try_send`] gives them back.
 pub const COMMANDS_MAX: usize = 256;
@@ -41,16 +43,18 @@ pub enum ShardCommand {
         /// How many were ended.
         reply: oneshot::Sender<u32>,
     },
-    /// List rooms joined on this shard whose name begins with `prefix`, by name.
+    /// List rooms joined on this shard whose name begins with `prefix`.
     Rooms {
         /// May be empty.
         prefix: String,
         /// Only names after this one.
         after: String,
+        /// Which first.
+        order: RoomOrder,
         /// At most this many.
         limit: usize,
         /// The list.
-        reply: oneshot::Sender<Vec<RoomSummary>>,
+        reply: oneshot::Sender<Vec<RoomState>>,
     },
     /// Copy the counters, for a scrape.
     Counters {
@@ -73,15 +77,6 @@ pub struct ShardCounters {
     pub core: tidegate_core::Counters,
     /// Sockets, bytes, turns.
     pub edge: EdgeCounters,
-}
-
-/// A room as one shard sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomSummary {
-    /// Its name.
-    pub room: String,
-    /// Connections joined on this shard.
-    pub subscribers: u32,
 }
 
 /// One shard, as the back office reaches it.

@@ -16,7 +16,7 @@ use mio::{
     Poll,
     net::{TcpListener, TcpStream},
 };
-use tidegate_core::{WallClock, policy::Durability};
+use tidegate_core::{Policy, WallClock, policy::Durability};
 use tidegate_engine::{Bell, Engine, EngineError, Port, Waker};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
@@ -291,6 +291,15 @@ struct Common<'a> {
 }
 
 impl Common<'_> {
+    /// A room's subscribers are spread evenly, so each shard sees its part of a crowd.
+    fn policies_of_a_shard(&self) -> Vec<Policy> {
+        let mut policies = self.config.namespaces.clone();
+        for policy in &mut policies {
+            policy.crowd.above = policy.crowd.above.div_ceil(self.config.shards as u32);
+        }
+        policies
+    }
+
     fn start_shard(&self, index: usize, nest: Nest, port: Port) -> Result<(ShardThread, Intake), ServeError> {
         let Nest { poll, bell } = nest;
         let (handle, commands) = ShardHandle::new(bell.clone());
@@ -300,7 +309,7 @@ impl Common<'_> {
             index: index as u16,
             poll,
             bell: bell.clone(),
-            policies: self.config.namespaces.clone(),
+            policies: self.policies_of_a_shard(),
             limits: self.config.limits.clone(),
             edge: self.config.edge.clone(),
             wall: self.wall,

@@ -33,6 +33,7 @@ import {
   type RejectFrame,
 } from "./frames.js";
 import { Snapshot } from "./snapshot.js";
+import { Inbox, type WholeFrame } from "./parts.js";
 
 /** How far the client has come. */
 export type State = "idle" | "connecting" | "connected" | "waiting" | "closed";
@@ -79,6 +80,8 @@ export interface Wishes {
 export interface PublishOptions {
   /** What it is about, for the receivers. */
   key?: string;
+  /** The namespace's own, or `lossy`: the first to be left out for a reader that is behind. */
+  lane?: "reliable" | "latest" | "lossy";
   /** Your own id of it; made up where absent. */
   msg?: string;
 }
@@ -204,6 +207,7 @@ export class Session {
   #refreshAt: number | undefined;
   #retryAt: number | undefined;
   #openBy: number | undefined;
+  #inbox: Inbox;
   #nextId = 1;
   #nextMsg = 1;
   #connectId = 0;
@@ -224,6 +228,7 @@ export class Session {
     private readonly limits: Limits = LIMITS,
   ) {
     this.#calls = new Calls(limits);
+    this.#inbox = new Inbox(codec);
     const word = () => Math.floor(host.random() * 0x1_0000_0000).toString(36);
     this.#msgPrefix = `${word()}${word()}`;
   }
@@ -307,6 +312,7 @@ export class Session {
       ...payload,
       msg: options.msg ?? `${this.#msgPrefix}-${this.#nextMsg++}`,
       ...(options.key === undefined ? {} : { key: options.key }),
+      ...(options.lane === undefined ? {} : { lane: options.lane }),
       sent_at: this.host.now(),
     };
   }
@@ -345,6 +351,7 @@ export class Session {
   opened(): void {
     if (this.#state !== "connecting") return this.host.close();
     this.#isOpen = true;
+    this.#inbox = new Inbox(this.codec);
     this.#connectId = this.#id();
     // What does not fit into half a message is joined afterwards, room by room.
     let rest = this.#frameBytesMax / 2;
@@ -362,7 +369,7 @@ export class Session {
   received(message: unknown): void {
     this.#silentAt = undefined;
     try {
-      for (const frame of this.codec.read(message)) this.#onFrame(frame);
+      for (const frame of this.#inbox.read(message)) this.#onFrame(frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       // Not our server, or not our protocol: nothing that follows can be trusted.
@@ -469,7 +476,7 @@ export class Session {
 
   // ---- frames -----------------------------------------------------------------
 
-  #onFrame(frame: Frame): void {
+  #onFrame(frame: WholeFrame): void {
     switch (frame.kind) {
       case "ok":
         return this.#onOk(frame.id, frame.body);
@@ -613,7 +620,7 @@ export class Session {
     const room = this.#rooms.get(name);
     if (!room?.isJoined) return;
     const wasSkipped = reason === "conflated" || reason === "dropped";
-    if (wasSkipped && room.snapshot) {
+    if (reason === "conflated" && room.snapshot) {
       room.snapshot.skip(count);
       return this.#onSnapshot(room);
     }

@@ -113,11 +113,15 @@ class Player {
       case "leave":
         return session.leave(room);
       case "publish": {
-        const { data, bytes, msg, key, sent_at } = body;
+        const { data, bytes, msg, key, lane, sent_at } = body;
         if (body.delete === true) return this.settle(id, session.delete(room, String(key ?? ""), msg ? { msg: String(msg) } : {}));
         if (sent_at !== undefined) this.now = Number(sent_at);
         const payload = bytes === undefined ? data : Uint8Array.from(atob(String(bytes)), (char) => char.charCodeAt(0));
-        const options = { ...(msg ? { msg: String(msg) } : {}), ...(key ? { key: String(key) } : {}) };
+        const options = {
+          ...(msg ? { msg: String(msg) } : {}),
+          ...(key ? { key: String(key) } : {}),
+          ...(lane ? { lane: lane as "lossy" } : {}),
+        };
         return this.settle(id, session.publish(room, payload, options));
       }
       case "history":

@@ -21,21 +21,23 @@ use tidegate_wire::{
 
 use super::{Newest, State};
 use crate::{
-    fanout::Outboxes,
-    feed::{self, Batch},
+    fanout::{BUDGET_MIN, Outboxes, ROUND_TIME},
+    feed::{Batch, LeftOut},
     join::PendingJoin,
     moment::Moment,
     outbox::FRAME_OVERHEAD,
     policy::Policy,
     request::{Request, StatePage, StateQuery},
     room::{Room, RoomId},
+    session::Session,
     shard::{Pending, Shard},
 };
 
 /// One page of the engine: keys, and bytes.
 const PAGE_KEYS_MAX: u32 = 1_000;
 const PAGE_BYTES_MAX: usize = 256 << 10;
-/// What a joiner is given at a time, bytes, and no more than a quarter of an outbox; at least one key. Small, so that one turn can serve many.
+/// What a joiner is given at a time, bytes: no more than its socket takes in a round, and no more than a quarter of an
+/// outbox, but at least one key. Small, so that one turn can serve many.
 const SLICE_BYTES: usize = 64 << 10;
 /// Keys that one publication makes go at most.
 const STEP_MAX: usize = 64;
@@ -201,8 +203,11 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
     let Some(snapshot) = &mut subscriber.snapshot else {
         return true;
     };
-    let link = out.sessions[subscriber.session as usize].link;
-    let slice_max = SLICE_BYTES.min(out.limits.outbox_bytes_max / 4);
+    let Session { link, pace, .. } = out.sessions[subscriber.session as usize];
+    let slice_max = pace
+        .bytes_in(ROUND_TIME)
+        .max(BUDGET_MIN)
+        .min(SLICE_BYTES.min(out.limits.outbox_bytes_max / 4));
     let (mut slice, mut count, mut has_more) = (Vec::new(), 0, false);
     while let Some(publication) = room.state.as_ref().and_then(|served| served.next(snapshot)) {
         has_more = !slice.is_empty() && slice.len() + publication.weight() + FRAME_OVERHEAD > slice_max;
@@ -213,10 +218,15 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
         snapshot.got(publication.offset);
         count += 1;
     }
-    let (left_out, to) = (if has_more { 0 } else { snapshot.left }, snapshot.to);
-    if left_out > 0 {
-        let position = Position { epoch, offset: to };
-        let gap = feed::gap(&room.name, position, lane, left_out.into());
+    let left_out = LeftOut {
+        conflated: if has_more { 0 } else { snapshot.left.into() },
+        dropped: 0,
+    };
+    let position = Position {
+        epoch,
+        offset: snapshot.to,
+    };
+    for gap in left_out.gaps(&room.name, position) {
         slice.extend_from_slice(&out.encoder.push(link, &gap));
     }
     let batch = Batch {

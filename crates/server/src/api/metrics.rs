@@ -104,6 +104,16 @@ pub const METRICS: &[Metric] = &[
         "Keys of rooms' states given to those who joined with it",
     ),
     counter("tidegate_gaps", &[], "Gaps told to subscribers"),
+    gauge(
+        "tidegate_hot_rooms",
+        &[],
+        "Rooms that ask for more than their namespace's share of a shard's time, summed over shards",
+    ),
+    counter(
+        "tidegate_hot_rooms_found",
+        &[],
+        "Times a room became hot on a shard",
+    ),
     counter(
         "tidegate_conflated_publications",
         &[],
@@ -377,6 +387,8 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_replayed_publications" => core(|c| c.replayed_total),
         "tidegate_state_sent_keys" => core(|c| c.state_sent_total),
         "tidegate_gaps" => core(|c| c.gaps_total),
+        "tidegate_hot_rooms" => core(|c| c.hot_rooms),
+        "tidegate_hot_rooms_found" => core(|c| c.hot_rooms_total),
         "tidegate_conflated_publications" => core(|c| c.conflated_total),
         "tidegate_dropped_publications" => core(|c| c.dropped_total),
         "tidegate_rejects" => {

@@ -14,8 +14,9 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tidegate_core::{
-    Policy,
+    Policy, check_lane,
     request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, StateQuery},
+    shard::RoomOrder,
 };
 use tidegate_engine::Health;
 use tidegate_wire::{
@@ -212,6 +213,7 @@ fn caller(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Pr
 #[derive(Deserialize)]
 struct PublishBody<'a> {
     room: String,
+    lane: Option<String>,
     #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
@@ -234,6 +236,7 @@ struct BatchBody<'a> {
 #[derive(Deserialize)]
 struct BroadcastBody<'a> {
     rooms: Vec<String>,
+    lane: Option<String>,
     #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
@@ -319,6 +322,7 @@ async fn broadcast(
     let publications = broadcast.rooms.into_iter().map(|room| {
         let publish = PublishBody {
             room,
+            lane: broadcast.lane.clone(),
             data: broadcast.data,
             bytes: broadcast.bytes.clone(),
             delete: broadcast.delete,
@@ -394,6 +398,9 @@ fn new_publication(
         let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
         return Err(Reject::new(RejectCode::TooLarge, detail).into());
     }
+    let lane = publish.lane.as_deref().map(wire_json::lane).transpose();
+    let lane = lane.map_err(Problem::bad_request)?;
+    check_lane(lane, policy)?;
     let text = |name: &str, text: &str, max: usize| match text.len() <= max {
         true => Ok(Bytes::copy_from_slice(text.as_bytes())),
         false => Err(Problem::bad_request(format!(
@@ -410,6 +417,7 @@ fn new_publication(
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     Ok(NewPublication {
+        lane,
         data,
         from,
         msg: text("msg", &publish.msg, MSG_ID_BYTES_MAX)?,
@@ -564,27 +572,72 @@ struct RoomsParameters {
     prefix: String,
     #[serde(default)]
     after: String,
+    #[serde(default)]
+    order: Order,
     limit: Option<usize>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    #[default]
+    Name,
+    Share,
+}
+
+/// A room over all shards.
+#[derive(Default)]
+struct RoomOverall {
+    /// Subscribers, by shard.
+    shards: Vec<u32>,
+    /// The largest share of a shard's time.
+    share: f32,
+    is_hot: bool,
 }
 
 async fn rooms(Extract(state): Shared, request: Request) -> Answered {
     let parameters: RoomsParameters = query(&request)?;
     let limit = parameters.limit.unwrap_or(100).clamp(1, ROOMS_MAX);
+    let order = match parameters.order {
+        Order::Name => RoomOrder::Name,
+        Order::Share => RoomOrder::Share,
+    };
     let answers = ask_shards(&state, |reply| ShardCommand::Rooms {
         prefix: parameters.prefix.clone(),
         after: parameters.after.clone(),
+        order,
         limit: limit + 1,
         reply,
     });
-    let mut by_name = std::collections::BTreeMap::new();
-    for room in answers.await?.into_iter().flatten() {
-        *by_name.entry(room.room).or_insert(0u32) += room.subscribers;
+    let answers = answers.await?;
+    let shards = answers.len();
+    let mut by_name: std::collections::BTreeMap<_, RoomOverall> = Default::default();
+    for (shard, room) in answers
+        .into_iter()
+        .enumerate()
+        .flat_map(|(n, rooms)| rooms.into_iter().map(move |room| (n, room)))
+    {
+        let overall = by_name.entry(room.name).or_default();
+        overall.shards.resize(shards, 0);
+        overall.shards[shard] = room.subscribers;
+        overall.share = overall.share.max(room.share);
+        overall.is_hot |= room.is_hot;
     }
     let more = by_name.len() > limit;
-    let rooms = by_name.into_iter().take(limit);
-    let rooms: Vec<Value> = rooms
-        .map(|(room, subscribers)| json!({"room": room, "subscribers": subscribers}))
-        .collect();
+    let mut rooms: Vec<_> = by_name.into_iter().collect();
+    if order == RoomOrder::Share {
+        rooms.sort_by(|(_, a), (_, b)| b.share.total_cmp(&a.share));
+    }
+    let rooms = rooms.into_iter().take(limit).map(|(name, room)| {
+        json!({
+            "room": name.as_str(),
+            "subscribers": room.shards.iter().sum::<u32>(),
+            "shards": room.shards,
+            "share": (f64::from(room.share) * 1e5).round() / 1e5,
+            "hot": room.is_hot,
+        })
+    });
+    let rooms: Vec<Value> = rooms.collect();
     Ok(axum::Json(json!({"rooms": rooms, "more": more})).into_response())
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tidegate_core::{
     Lane, Limits, Policy,
-    policy::{Durability, PresencePolicy, Retention, StatePolicy},
+    policy::{Crowd, Durability, Hot, PresencePolicy, Retention, StatePolicy},
 };
 use tidegate_engine::{EngineConfig, LogConfig};
 use tidegate_wire::room::is_namespace;
@@ -127,6 +127,9 @@ fn limits(table: &Table) -> Limits {
         requests_max: table.size("requests_max"),
         outbox_bytes_max: table.size("outbox_bytes_max"),
         outbox_age_max: table.duration("outbox_age_max"),
+        outbox_age_soft: table
+            .duration("outbox_age_soft")
+            .min(table.duration("outbox_age_max")),
         request_timeout: table.duration("request_timeout"),
         room_linger: table.duration("room_linger"),
         rooms_total_max: table.size("rooms_total_max"),
@@ -203,6 +206,8 @@ fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
     let history = Part::of(table, "history", &keys::HISTORY);
     let window = Part::of(table, "window", &keys::WINDOW);
     let presence = Part::of(table, "presence", &keys::PRESENCE);
+    let crowd = Part::of(table, "crowd", &keys::CROWD);
+    let hot = Part::of(table, "hot", &keys::HOT);
     let (kept, kept_bytes) = (history.count("count"), history.number("bytes"));
 
     // What is written above the history is a mistake; a default there gives way to it.
@@ -265,6 +270,14 @@ fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
         keys_max: table.count("keys_max"),
         state,
         batch: table.duration("batch"),
+        crowd: Crowd {
+            above: crowd.count("above"),
+            batch: crowd.duration("batch"),
+        },
+        hot: Hot {
+            share: hot.count("percent") as f32 / 100.0,
+            batch: hot.duration("batch"),
+        },
         durability: match table.text("durability") {
             Some("sync") => Durability::Sync,
             _ => Durability::Append,
@@ -528,6 +541,16 @@ fn check_origins(root: &Table, problems: &mut Problems) {
 
 fn check_limits(table: &Table, config: &Config, problems: &mut Problems) {
     let limits = &config.limits;
+    let soft = table.duration("outbox_age_soft");
+    if soft > limits.outbox_age_max && table.is_written("outbox_age_soft") {
+        let hard = print_duration(limits.outbox_age_max);
+        let message = format!(
+            "`limits.outbox_age_soft` ({}) is above `limits.outbox_age_max` ({hard})",
+            print_duration(soft)
+        );
+        let label = format!("at most {hard}, or raise `limits.outbox_age_max`");
+        problems.push(Problem::at(table.span("outbox_age_soft"), message, label));
+    }
     let outbox = limits.outbox_bytes_max;
     let show = |bytes: usize| print_size(bytes as u64);
     let span = table.span("outbox_bytes_max").or(table.span("frame_bytes_max"));

@@ -416,7 +416,13 @@ pub(super) static LIMITS: Section = Section {
             "outbox_age_max",
             duration("10ms", "10m"),
             "\"5s\"",
-            "Age of the oldest frame waiting for one connection; beyond it closed, `too_slow`.",
+            "How long the oldest frame waiting for one connection may have waited, and how long a new one may have to, at the reader's measured rate; beyond it closed, `too_slow`.",
+        ),
+        key(
+            "outbox_age_soft",
+            duration("10ms", "10m"),
+            "\"1s\"",
+            "The soft bound: while what waits for a connection takes its reader longer, publications in `latest` and `lossy` wait for it outside, where newer ones replace them. Not above `outbox_age_max`.",
         ),
         key(
             "room_linger",
@@ -586,6 +592,8 @@ pub(super) static NAMESPACE: Section = Section {
             "\"0s\"",
             "Least time between two fan-outs of one room: publications that come in between leave together, in one write per subscriber. `0s`: each at once.",
         ),
+        open("crowd", Kind::Table(&CROWD), "", "What becomes of large rooms."),
+        open("hot", Kind::Table(&HOT), "", "What becomes of hot rooms."),
         key(
             "durability",
             Kind::Choice(&["append", "sync"]),
@@ -648,6 +656,44 @@ pub(super) static STATE: Section = Section {
             duration("0s", "3650d"),
             "\"0s\"",
             "A key that nobody published to for so long is no longer part of it. `0s`: for ever.",
+        ),
+    ],
+};
+
+pub(super) static CROWD: Section = Section {
+    path: "namespace.crowd",
+    doc: "Thinning of large rooms: subscribers get fewer writes, and in the lanes `latest` and `lossy` of each write only the newest publication of each `key`.",
+    keys: &[
+        key(
+            "above",
+            count(0, 10_000_000),
+            "0",
+            "Subscribers of a room, over all shards, above which it is thinned; 0 for never.",
+        ),
+        key(
+            "batch",
+            duration("1ms", "10s"),
+            "\"100ms\"",
+            "Least time between two fan-outs of such a room.",
+        ),
+    ],
+};
+
+pub(super) static HOT: Section = Section {
+    path: "namespace.hot",
+    doc: "Hot rooms are found by the share of a shard's time that their fan-out asks for; they are counted, listed (`GET /v1/rooms?order=share`), and thinned as a crowd is, if `batch` says so.",
+    keys: &[
+        key(
+            "percent",
+            count(0, 100),
+            "25",
+            "Percent of the shard's time above which a room is hot, until it is below half of it; 0 for never.",
+        ),
+        key(
+            "batch",
+            duration("0s", "10s"),
+            "\"0s\"",
+            "Least time between two fan-outs of a hot room. `0s`: as any other's.",
         ),
     ],
 };

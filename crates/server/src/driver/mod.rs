@@ -42,7 +42,7 @@ use tracing::{debug, warn};
 
 use crate::{
     config::EdgeLimits,
-    control::{HandedOver, RoomSummary, ShardCommand, ShardCounters},
+    control::{HandedOver, ShardCommand, ShardCounters},
     edge::{
         EdgeCounters,
         authority::{Authority, AuthorityParts},
@@ -315,12 +315,11 @@ impl Driver {
             ShardCommand::Rooms {
                 prefix,
                 after,
+                order,
                 limit,
                 reply,
             } => {
-                let rooms = self.shard.rooms(&prefix, &after, limit);
-                let summary = |(room, subscribers)| RoomSummary { room, subscribers };
-                let _ = reply.send(rooms.into_iter().map(summary).collect());
+                let _ = reply.send(self.shard.rooms(&prefix, &after, order, limit, self.now));
             }
             ShardCommand::Counters { reply } => {
                 let edge = self.counters.clone();
@@ -372,7 +371,9 @@ impl Driver {
                 self.write(slot);
             }
         }
-        self.slice.learn(visited, begun.elapsed());
+        if self.slice.learn(visited, begun.elapsed()) {
+            self.shard.learn_visit_cost(self.slice.visit_ns as u32);
+        }
     }
 
     /// Finds the socket of a session.
@@ -459,12 +460,15 @@ impl SliceSize {
         (SLICE_TIME.as_nanos() as u64 / self.visit_ns.max(1)).clamp(32, 1024) as usize
     }
 
-    fn learn(&mut self, visited: usize, elapsed: Duration) {
+    /// Says whether it learned something.
+    fn learn(&mut self, visited: usize, elapsed: Duration) -> bool {
         // A few visits say little: what else was written in that turn would count as theirs.
-        if visited >= 32 {
+        let is_telling = visited >= 32;
+        if is_telling {
             let visit_ns = elapsed.as_nanos() as u64 / visited as u64;
             self.visit_ns = (self.visit_ns * 7 + visit_ns) / 8;
         }
+        is_telling
     }
 }
 

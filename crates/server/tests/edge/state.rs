@@ -28,6 +28,7 @@ const BYTES: usize = 1_000;
 fn publish(client: &mut Client, key: usize, data: Payload) -> u32 {
     client.send(Command::Publish(Publish {
         room: RoomName::parse("px:a").expect("a room"),
+        lane: None,
         data,
         msg: Bytes::new(),
         key: Bytes::from(format!("k{key}")),

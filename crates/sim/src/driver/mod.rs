@@ -3,6 +3,7 @@
 //! fan-out, writes, endings. Afterwards the bounds are checked.
 
 mod bounds;
+mod marks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -25,7 +26,7 @@ use crate::{
     checks::Violation,
     engine::Engine,
     mutation::{Mutation, Planted},
-    network::Network,
+    network::{Head, Network, Stamp},
     plan::Pace,
 };
 
@@ -63,8 +64,14 @@ pub struct Node {
     pub held_until: Moment,
     /// The verifier of tokens neither lingers nor fails any more.
     pub is_healed: bool,
-    /// When each publication came here, in visits of the fan-out.
-    pub born: BTreeMap<(RoomName, Offset), u64>,
+    /// When each publication came here, also in visits of the fan-out.
+    pub born: BTreeMap<(RoomName, Offset), (u64, Moment)>,
+    /// Where rooms stand; those that are not attached are missing.
+    heads: BTreeMap<RoomName, Head>,
+    /// The last attach asked for.
+    asked: BTreeMap<RoomName, u64>,
+    /// Connections to mark when nothing waits for them.
+    to_mark: BTreeSet<ConnId>,
     setup: Setup,
     pace: Pace,
     turn_ends: Moment,
@@ -103,6 +110,9 @@ impl Node {
             held_until: now,
             is_healed: false,
             born: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            to_mark: BTreeSet::new(),
             pace,
             turn_ends: now,
             visits_total: 0,
@@ -204,6 +214,7 @@ impl Node {
             self.write(conn, now, outside);
         }
         self.submit(now, outside);
+        self.mark(now, outside);
         self.check(outside)?;
         self.plan_next(now, outside);
         Ok(())
@@ -280,21 +291,7 @@ impl Node {
             let Some(event) = self.events.pop_front() else {
                 return;
             };
-            match &event {
-                Event::Publication { room, publication } => {
-                    let key = (room.clone(), publication.offset);
-                    self.born.insert(key, self.visits_total);
-                }
-                // What was missed comes otherwise, and offsets may begin anew.
-                Event::Attached { room, .. } | Event::Broken { room } => {
-                    self.born.retain(|(other, _), _| other != room);
-                }
-                Event::Published { .. }
-                | Event::History { .. }
-                | Event::State { .. }
-                | Event::Presence { .. }
-                | Event::Members(_) => {}
-            }
+            self.watch_event(&event, now);
             self.shard.handle_event(event, now);
         }
     }
@@ -330,6 +327,7 @@ impl Node {
             let Some(request) = self.stuck.take().or_else(|| self.shard.poll_request()) else {
                 return;
             };
+            self.watch_request(&request);
             outside.engine.submit(self.index as u8, request, now);
         }
         self.stuck = self.stuck.take().or_else(|| self.shard.poll_request());
@@ -340,7 +338,11 @@ impl Node {
         let Some(link) = self.links.get(&conn).copied() else {
             return;
         };
-        let stamp = (!self.blocked.remove(&conn)).then_some(self.visits_total);
+        let was_blocked = self.blocked.remove(&conn);
+        let stamp = (!was_blocked).then_some(Stamp {
+            at: now,
+            visits: self.visits_total,
+        });
         loop {
             let mut slices = [IoSlice::new(&[]); 16];
             let count = self.shard.outbox(conn, &mut slices);
@@ -364,6 +366,9 @@ impl Node {
             }
             self.shard.handle_written(conn, told, now);
         }
+        if was_blocked {
+            self.to_mark.insert(conn);
+        }
         if self.farewells.contains_key(&conn) {
             self.remove(conn, now, outside);
         }
@@ -377,6 +382,7 @@ impl Node {
         self.heard.remove(&conn);
         self.blocked.remove(&conn);
         self.farewells.remove(&conn);
+        self.to_mark.remove(&conn);
         outside.network.links[link].conn = None;
         outside.network.finish(link, now, outside.agenda);
         if !self.planted.strikes(Mutation::ForgetClosed) {

@@ -22,7 +22,7 @@ use crate::{
     driver::{Input, Node, Outside},
     engine::Engine,
     mutation::{Mutation, Planted},
-    network::Network,
+    network::{Mark, Network, Stamp},
     plan::Plan,
     trace::Trace,
 };
@@ -30,8 +30,8 @@ use crate::{
 /// Time to come to rest after the faults end: reconnects, leases, timeouts.
 const REST: Duration = Duration::from_secs(40);
 
-/// Time until nothing is left of those who went: pings that fail, lingering rooms, leases.
-const GONE: Duration = Duration::from_secs(15);
+/// Time until nothing is left of those who went, once pings have failed: lingering rooms, leases.
+const GONE: Duration = Duration::from_secs(6);
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -54,6 +54,11 @@ pub struct Stats {
     pub gaps: u64,
     pub replayed: u64,
     pub too_slow: u64,
+    /// Publications left out, by lane.
+    pub conflated: u64,
+    pub dropped: u64,
+    /// Times a client was found to have all it wants.
+    pub marks: u64,
     /// Most visits a publication waited for at a subscriber that was not blocked.
     pub visits_waited: u64,
 }
@@ -69,6 +74,9 @@ impl Stats {
         self.gaps += other.gaps;
         self.replayed += other.replayed;
         self.too_slow += other.too_slow;
+        self.conflated += other.conflated;
+        self.dropped += other.dropped;
+        self.marks += other.marks;
         self.visits_waited = self.visits_waited.max(other.visits_waited);
     }
 }
@@ -165,7 +173,8 @@ impl World {
             let now = self.now;
             self.with_client(client, |client, out| client.quit(now, out));
         }
-        self.run_until(self.plan.ends + REST + GONE)?;
+        let gone = self.plan.limits.ping_interval * 3 + GONE;
+        self.run_until(self.plan.ends + REST + gone)?;
         self.check_gone()
     }
 
@@ -216,6 +225,7 @@ impl World {
                 }
             }
             Happening::Down(link, bytes, stamp) => return self.on_down(link, bytes, stamp),
+            Happening::Marked(link, mark) => return self.on_marked(link, &mark),
             Happening::DownEnd(link) => {
                 if self.is_current(link) {
                     let client = self.network.links[link].client;
@@ -313,7 +323,7 @@ impl World {
         node.plan_turn(self.now, &mut self.agenda);
     }
 
-    fn on_down(&mut self, link: usize, mut bytes: Vec<u8>, stamp: Option<u64>) -> Result<(), Violation> {
+    fn on_down(&mut self, link: usize, mut bytes: Vec<u8>, stamp: Option<Stamp>) -> Result<(), Violation> {
         if !self.is_current(link) {
             return Ok(());
         }
@@ -336,11 +346,23 @@ impl World {
         let node = &self.nodes[self.network.links[link].shard];
         for (room, offset) in live {
             if let Some(stamp) = stamp {
-                let waited = node.check_visits(&room, offset, stamp)?;
+                let waited = node.check_in_time(&room, offset, stamp)?;
                 self.stats.visits_waited = self.stats.visits_waited.max(waited);
             }
         }
         Ok(())
+    }
+
+    fn on_marked(&mut self, link: usize, mark: &Mark) -> Result<(), Violation> {
+        if !self.is_current(link) {
+            return Ok(());
+        }
+        let client = self.network.links[link].client;
+        self.stats.marks += 1;
+        match self.clients[client].marked(mark, &self.engine.rooms) {
+            Err(Violation { check, detail }) => broken(check, format!("client {client}: {detail}")),
+            Ok(()) => Ok(()),
+        }
     }
 
     fn with_client(&mut self, client: usize, act: impl FnOnce(&mut Client, &mut Vec<Out>)) {

@@ -18,7 +18,7 @@ pub(super) struct ServerFrame {
     pub(super) id: u32,
     #[prost(
         oneof = "ServerFrameBody",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub(super) body: Option<ServerFrameBody>,
 }
@@ -113,6 +113,17 @@ pub(super) struct Publish {
     pub(super) sent_us: u64,
     #[prost(bool, tag = "7")]
     pub(super) delete: bool,
+    #[prost(enumeration = "Lane", tag = "8")]
+    pub(super) lane: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Lane {
+    Unspecified = 0,
+    Reliable = 1,
+    Latest = 2,
+    Lossy = 3,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -235,6 +246,8 @@ pub(super) struct Publication {
     pub(super) ordered_us: u64,
     #[prost(bool, tag = "10")]
     pub(super) delete: bool,
+    #[prost(enumeration = "Lane", tag = "11")]
+    pub(super) lane: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -330,6 +343,16 @@ pub(super) struct Gap {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Part {
+    #[prost(uint32, tag = "1")]
+    pub(super) message: u32,
+    #[prost(bool, tag = "2")]
+    pub(super) more: bool,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) frame: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Notice {
     #[prost(oneof = "NoticeKind", tags = "1, 2, 3")]
     pub(super) kind: Option<NoticeKind>,
@@ -402,6 +425,8 @@ pub(super) enum ServerFrameBody {
     Notice(Notice),
     #[prost(message, tag = "15")]
     Filtered(Filtered),
+    #[prost(message, tag = "16")]
+    Part(Part),
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
