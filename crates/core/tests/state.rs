@@ -625,10 +625,9 @@ proptest! {
                     world.send(clients[n].0, Command::Join(with_state()));
                 }
                 Step::Leave(n) if clients[n].2 => {
-                    world.engine.held.take().map(|held| {
-                        world.engine.held = Some(held);
+                    if world.engine.held.is_some() {
                         world.release();
-                    });
+                    }
                     world.read_on(clients[n].0, usize::MAX);
                     world.send(clients[n].0, Command::Leave { room: room("px:a") });
                     world.turn();
