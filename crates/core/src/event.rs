@@ -37,8 +37,17 @@ impl Shard {
                     self.answer_page(conn, id, result.map(Reply::History), now);
                 }
                 Some(Pending::Replay { room, join }) => self.on_replay_page(room, join, result, now),
-                Some(Pending::Publish { .. } | Pending::Presence { .. }) | None => {}
+                Some(Pending::Publish { .. } | Pending::Presence { .. } | Pending::State { .. }) | None => {}
             },
+            Event::State { ticket, result } => {
+                if let Some(Ticketed {
+                    pending: Pending::State { room, number },
+                    ..
+                }) = self.pending.remove(&ticket)
+                {
+                    self.on_state_page(room, number, result, now);
+                }
+            }
             Event::Presence { ticket, result } => {
                 if let Some(Ticketed {
                     pending: Pending::Presence { conn, id },
@@ -176,6 +185,7 @@ impl Shard {
         let room = &mut self.rooms[room_id.0 as usize];
         let Some(before) = before.filter(|_| !room.subscribers.is_empty()) else {
             self.skip_walk(room_id);
+            self.drop_state(room_id);
             let room = &mut self.rooms[room_id.0 as usize];
             let bytes_before = room.feed.bytes();
             let conflates = room.conflates();
@@ -210,12 +220,13 @@ impl Shard {
             },
         };
         self.counters.gaps_total += room.subscribers.len() as u64;
+        self.drop_state(room_id);
         self.feed(room_id, Item::Gap(gap), now);
         self.rooms[room_id.0 as usize].feed.break_at(head.offset);
     }
 
     /// Joins that waited for the attachment go on.
-    fn continue_waiting(&mut self, room_id: RoomId, now: Moment) {
+    pub(crate) fn continue_waiting(&mut self, room_id: RoomId, now: Moment) {
         let Some(room) = self.rooms.get_mut(room_id.0 as usize) else {
             return;
         };
@@ -234,6 +245,7 @@ impl Shard {
             return;
         };
         if let Attach::Live(_) = self.rooms[room_id.0 as usize].attach {
+            self.stop_loading_state(room_id);
             self.ask_attach(room_id);
         }
     }
@@ -251,6 +263,9 @@ impl Shard {
 
     /// Adds to a room's feed; whoever is subscribed gets it in a walk.
     fn feed(&mut self, room_id: RoomId, item: Item, now: Moment) {
+        if let Item::Publication(publication) = &item {
+            self.apply_to_state(room_id, publication, now);
+        }
         let room = &mut self.rooms[room_id.0 as usize];
         room.heat.add(room.subscribers.len(), now);
         let was_judged_hot = room.heat.is_hot;
@@ -276,6 +291,7 @@ impl Shard {
                 self.answer(conn, id, Lane::Control, Err(reject()), now);
             }
             Pending::Replay { room, join } => self.on_replay_page(room, join, Err(reject()), now),
+            Pending::State { room, number } => self.on_state_page(room, number, Err(reject()), now),
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod request;
 mod room;
 mod session;
 pub mod shard;
+pub mod state;
 mod walks;
 
 pub use command::check_lane;

@@ -21,6 +21,8 @@ pub enum Payload {
     Json(Bytes),
     /// Anything else. JSON connections see it as base64 in `bytes`.
     Bytes(Bytes),
+    /// Nothing: its key is no longer part of the room's state.
+    Delete,
 }
 
 impl Payload {
@@ -28,9 +30,17 @@ impl Payload {
     pub fn as_bytes(&self) -> &Bytes {
         match self {
             Self::Json(bytes) | Self::Bytes(bytes) => bytes,
+            Self::Delete => &NOTHING,
         }
     }
+
+    /// Whether it takes its key out of the room's state.
+    pub fn is_delete(&self) -> bool {
+        matches!(self, Self::Delete)
+    }
 }
+
+static NOTHING: Bytes = Bytes::new();
 
 /// When a publication passed each early stage: microseconds since the Unix epoch,
 /// 0 where unknown.

@@ -11,7 +11,7 @@ use std::{
 use tidegate_core::{
     Lane, Limits, Policy,
     drain::ComeBack,
-    policy::{Crowd, Durability, Hot, PresencePolicy, Retention},
+    policy::{Crowd, Durability, Hot, PresencePolicy, Retention, StatePolicy},
 };
 use tidegate_engine::{EngineConfig, LogConfig};
 use tidegate_wire::room::is_namespace;
@@ -227,6 +227,7 @@ fn namespaces(root: &Table, problems: &mut Problems) -> Vec<Policy> {
 }
 
 fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
+    let state = state_policy(name, table, problems);
     let history = Part::of(table, "history", &keys::HISTORY);
     let window = Part::of(table, "window", &keys::WINDOW);
     let presence = Part::of(table, "presence", &keys::PRESENCE);
@@ -292,6 +293,7 @@ fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
         },
         deadline: table.duration("deadline"),
         keys_max: table.count("keys_max"),
+        state,
         batch: table.duration("batch"),
         crowd: Crowd {
             above: crowd.count("above"),
@@ -325,6 +327,23 @@ fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
             sample: sample as u32,
         },
     }
+}
+
+fn state_policy(name: &str, table: &Table, problems: &mut Problems) -> Option<StatePolicy> {
+    let state = Part::of(table, "state", &keys::STATE);
+    if !state.flag("enabled") {
+        return None;
+    }
+    if table.text("lane") != Some("latest") {
+        let message = format!("`{name}` keeps a state, which only the lane `latest` has");
+        let label = "set `lane = \"latest\"`, or leave this out".to_owned();
+        problems.push(Problem::at(state.span("enabled"), message, label));
+    }
+    let age = state.duration("age");
+    Some(StatePolicy {
+        bytes: state.number("bytes"),
+        age: (!age.is_zero()).then_some(age),
+    })
 }
 
 // ---- keys and secrets

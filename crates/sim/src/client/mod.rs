@@ -471,6 +471,7 @@ impl Client {
             enter,
             members,
             wishes,
+            state: false,
         };
         self.joins.insert(id, join.clone());
         state.asked = join.wishes.clone();
