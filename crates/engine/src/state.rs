@@ -47,12 +47,12 @@ impl Keyed {
 
     /// Whether a publication becomes part of it.
     pub fn takes(policy: &Policy, publication: &Publication) -> bool {
-        policy.state.is_some() && !publication.key.is_empty() && !publication.data.is_delete()
+        policy.state.is_some() && publication.is_of_state() && !publication.data.is_delete()
     }
 
     /// A publication was ordered, and appended.
     pub fn apply(&mut self, header: &Header, policy: &Policy, publication: &Publication, store: &mut Store) {
-        if policy.state.is_none() || publication.key.is_empty() {
+        if policy.state.is_none() || !publication.is_of_state() {
             return;
         }
         if publication.data.is_delete() {

@@ -169,10 +169,14 @@ impl Bench {
 
     /// Publishes something of a key, and waits for the answer.
     fn set(&mut self, port: usize, name: &str, key: &str, data: Payload) {
+        self.set_in(None, port, name, key, data);
+    }
+
+    fn set_in(&mut self, lane: Option<Lane>, port: usize, name: &str, key: &str, data: Payload) {
         let ticket = self.ticket();
         let publish = Box::new(NewPublication {
             room: room(name),
-            lane: None,
+            lane,
             data,
             from: Bytes::new(),
             msg: Bytes::new(),
@@ -429,6 +433,18 @@ every_engine! {
                 let shown = page.publications.iter().map(|p| (p.key.clone(), p.offset));
                 assert_eq!(shown.collect::<std::collections::BTreeMap<_, _>>(), state);
             }
+        }
+    }
+
+    what_is_fresh_or_not_at_all_changes_no_state(bench) {
+        bench.set(0, "px:a", "k", Payload::Json("1".into()));
+        bench.set_in(Some(Lane::Lossy), 0, "px:a", "k", Payload::Json("2".into()));
+        bench.set_in(Some(Lane::Lossy), 0, "px:a", "other", Payload::Json("3".into()));
+        let offsets = |bench: &mut Bench| bench.state("px:a").iter().map(|p| p.offset).collect::<Vec<_>>();
+        assert_eq!(offsets(&mut bench), [1]);
+        if bench.is_log {
+            bench.restart();
+            assert_eq!(offsets(&mut bench), [1]);
         }
     }
 

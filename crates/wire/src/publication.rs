@@ -74,6 +74,11 @@ pub struct Publication {
 }
 
 impl Publication {
+    /// Whether it changes a room's state: it is about a key, and is more than fresh or not at all.
+    pub fn is_of_state(&self) -> bool {
+        !self.key.is_empty() && self.lane != Some(Lane::Lossy)
+    }
+
     /// Bytes this counts as, for retention and limits: payload and texts.
     pub fn weight(&self) -> usize {
         self.data.as_bytes().len() + self.from.len() + self.msg.len() + self.key.len()

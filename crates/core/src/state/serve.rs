@@ -80,7 +80,7 @@ impl Served {
     }
 
     fn apply(&mut self, publication: &Publication, policy: &Policy, now_us: u64) {
-        if publication.key.is_empty() {
+        if !publication.is_of_state() {
             return;
         }
         if publication.data.is_delete() {
