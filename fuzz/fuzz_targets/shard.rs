@@ -9,6 +9,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tidegate_core::{
     ConnId, Lane, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
+    drain::{ComeBack, Pacing},
     grant::{Claims, Grant, Rights},
     request::{Attachment, Event, Request},
 };
@@ -35,6 +36,8 @@ enum Step {
     FanOut { visits: u8 },
     Advance { ms: u16 },
     ShutDown,
+    Drain { here: bool, within_ms: u16 },
+    Rebalance { percent: u8, within_ms: u16 },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -236,6 +239,16 @@ impl World {
                 self.shard.handle_timeout(self.now);
             }
             Step::ShutDown => self.shard.shut_down(now),
+            Step::Drain { here, within_ms } => {
+                let come_back = match here {
+                    true => ComeBack::Here { first_slot: Duration::ZERO, patience: Duration::from_millis(50) },
+                    false => ComeBack::Elsewhere,
+                };
+                self.shard.drain(come_back, pacing(within_ms), now);
+            }
+            Step::Rebalance { percent, within_ms } => {
+                self.shard.rebalance(percent, pacing(within_ms), now);
+            }
         }
         while let Some((conn, _)) = self.shard.poll_verify() {
             let grant = Grant { pattern: "*".into(), rights: Rights::ALL };
@@ -251,6 +264,10 @@ impl World {
             assert!(self.shard.outbox_bytes(*conn) <= 8 * 1024, "an outbox beyond its bound");
         }
     }
+}
+
+fn pacing(within_ms: u16) -> Pacing {
+    Pacing { within: Duration::from_millis(within_ms.into()), per_second: 10, shards: 2 }
 }
 
 fuzz_target!(|steps: Vec<Step>| {

@@ -52,6 +52,11 @@ impl Shard {
 
     fn on_request(&mut self, conn: ConnId, request: frame::Request, now: Moment) {
         let frame::Request { id, command } = request;
+        if !matches!(command, Command::Ping { .. } | Command::Leave { .. })
+            && let Some(reject) = self.refuse_while_parting(conn, now)
+        {
+            return self.reject(conn, id, reject, now);
+        }
         let session = &mut self.sessions[conn.index as usize];
         match (session.stage, command) {
             (Stage::Closing, _) => {}

@@ -31,6 +31,10 @@ pub struct Counters {
     pub replayed_total: u64,
     /// Gaps told.
     pub gaps_total: u64,
+    /// Sessions now that have a slot, and are being sent away.
+    pub leaving: u64,
+    /// Slots told.
+    pub slots_told_total: u64,
     /// Bytes waiting in all outboxes now.
     pub outbox_bytes: u64,
     /// Rejects, in the order of [`RejectCode::ALL`].

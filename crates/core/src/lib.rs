@@ -7,6 +7,7 @@
 pub mod admission;
 mod command;
 pub mod counters;
+pub mod drain;
 mod encoder;
 mod event;
 mod fanout;

@@ -40,10 +40,15 @@ impl Pace {
         }
     }
 
+    /// Whether it was ever behind.
+    pub fn is_known(&self) -> bool {
+        self.per_ms > 0
+    }
+
     /// Bytes it takes in so much time; a great many while it was never behind.
     pub fn bytes_in(&self, time: Duration) -> usize {
         match self.per_ms {
-            0 => 64 << 10,
+            0 => 16 << 10,
             per_ms => per_ms as usize * time.as_millis() as usize,
         }
     }

@@ -98,6 +98,8 @@ pub struct Session {
     pub grants: Option<Rc<[Grant]>>,
     /// When the token ends.
     pub expires: Option<Moment>,
+    /// When it is to come back: it is being sent away.
+    pub slot: Option<Moment>,
     /// The rooms it is in.
     pub memberships: Vec<Membership>,
     /// A token is being verified.
@@ -124,6 +126,7 @@ impl Session {
             info: Bytes::new(),
             grants: None,
             expires: None,
+            slot: None,
             memberships: Vec::new(),
             verifying: None,
             parked: None,

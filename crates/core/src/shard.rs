@@ -13,6 +13,7 @@ use std::{
     collections::{BinaryHeap, VecDeque},
     io::IoSlice,
     rc::Rc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ use tidegate_wire::{
 
 use crate::{
     Counters, Limits, Moment, Policies, Policy, WallClock,
+    drain::Drain,
     encoder::Encoder,
     grant::Claims,
     join::PendingJoin,
@@ -154,6 +156,10 @@ pub(crate) enum Timer {
     Refresh(ConnId, Moment),
     /// Close, if this is still the expiry.
     Expire(ConnId, Moment),
+    /// Tell some more of those who are sent away.
+    Drain,
+    /// A session that was sent away is to come back elsewhere.
+    Slot(ConnId),
 }
 
 /// See the module.
@@ -179,6 +185,7 @@ pub struct Shard {
     pub(crate) catching_up: VecDeque<u32>,
     pub(crate) dirty: Vec<u32>,
     closing: Vec<ConnId>,
+    pub(crate) drain: Drain,
     timers: BinaryHeap<Reverse<(Moment, Timer)>>,
 
     pub(crate) decoded: Vec<Result<frame::Request, BadCommand>>,
@@ -225,6 +232,7 @@ impl Shard {
             catching_up: VecDeque::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
+            drain: Drain::default(),
             timers: BinaryHeap::new(),
             decoded: Vec::new(),
             too_slow: Vec::new(),
@@ -240,9 +248,9 @@ impl Shard {
         }
     }
 
-    /// A WebSocket was opened; none when `sessions_max` is reached.
+    /// A WebSocket was opened; none when `sessions_max` is reached, or all are being sent away.
     pub fn handle_open(&mut self, link: Link, now: Moment) -> Option<ConnId> {
-        if self.sessions.len() >= self.setup.limits.sessions_max {
+        if self.sessions.len() >= self.setup.limits.sessions_max || self.is_draining() {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
@@ -287,6 +295,7 @@ impl Shard {
         self.counters.outbox_bytes -= session.outbox.bytes() as u64;
         session.outbox.discard(&mut self.pile);
         self.counters.connections -= 1;
+        self.counters.leaving -= u64::from(session.slot.is_some());
     }
 
     /// `deadline` has passed.
@@ -405,6 +414,13 @@ impl Shard {
             true => self.sessions[conn.index as usize].outbox.bytes(),
             false => 0,
         }
+    }
+
+    /// How many bytes the reader of an outbox takes in so much time; none while it was never behind.
+    pub fn reader_takes(&self, conn: ConnId, time: Duration) -> Option<usize> {
+        let session = self.sessions.get(conn.index as usize)?;
+        let is_it = session.generation == conn.generation && session.pace.is_known();
+        is_it.then(|| session.pace.bytes_in(time))
     }
 
     /// The first `len` bytes of the outbox were written.
@@ -631,6 +647,8 @@ impl Shard {
                     self.set_timer(expires, Timer::Expire(conn, expires));
                 }
             }
+            Timer::Drain => self.on_drain_step(now),
+            Timer::Slot(conn) => self.on_slot(conn, now),
             Timer::Expire(conn, expires) => {
                 if self.is_ready(conn) && self.sessions[conn.index as usize].expires == Some(expires) {
                     self.close(conn, CloseReason::TokenExpired, now);

@@ -2,6 +2,7 @@
 //! questions with an answer. Values over bounded channels; no shard state is shared.
 
 use std::{
+    convert::Infallible,
     net::{SocketAddr, TcpStream},
     sync::Arc,
     time::Instant,
@@ -11,7 +12,10 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
-use tidegate_core::shard::{RoomOrder, RoomState};
+use tidegate_core::{
+    drain::{ComeBack, Pacing, Slots},
+    shard::{RoomOrder, RoomState},
+};
 use tidegate_engine::Bell;
 
 use crate::edge::EdgeCounters;
@@ -63,6 +67,24 @@ pub enum ShardCommand {
     },
     /// The verifier's keys were fetched anew (or could not be): verify again what waits for them.
     KeysRefreshed,
+    /// Send every session away, each at its slot, and let no other in.
+    Drain {
+        /// Where to.
+        come_back: ComeBack,
+        /// How fast.
+        pacing: Pacing,
+        /// Dropped when the last session has gone.
+        gone: Sender<Infallible>,
+    },
+    /// Send so many of a hundred sessions away, each at its slot.
+    Rebalance {
+        /// 1 to 100.
+        percent: u8,
+        /// How fast.
+        pacing: Pacing,
+        /// What came of it.
+        reply: oneshot::Sender<Slots>,
+    },
     /// Tell every client, close all, and end the thread, at the latest at this time.
     ShutDown {
         /// The latest.

@@ -2,11 +2,20 @@
 //!
 //! Started from the inside out (engine, shards, back office, then the door), stopped from
 //! the outside in, so that whoever is let in finds everything behind the door.
+//!
+//! ```text
+//!   drain:    not ready ─► door shut ─► sessions sent away at slots ─┐
+//!   shutdown:              door shut ────────────────────────────────┴─► the rest closed ─► back office ─► engine
+//! ```
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -16,7 +25,11 @@ use mio::{
     Poll,
     net::{TcpListener, TcpStream},
 };
-use tidegate_core::{Policy, WallClock, policy::Durability};
+use tidegate_core::{
+    Policy, WallClock,
+    drain::{ComeBack, Pacing},
+    policy::Durability,
+};
 use tidegate_engine::{Bell, Engine, EngineError, Port, Waker};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
@@ -25,7 +38,7 @@ use crate::{
     acceptor::{self, Acceptor, INTAKE_MAX, Intake, SocketOptions},
     api::{self, BackOffice},
     auth::{JwksError, Verifier},
-    config::Config,
+    config::{Config, DrainConfig},
     control::{HandedOver, ShardCommand, ShardHandle},
     demo::Ticker,
     driver::{Driver, Parts, WAKER},
@@ -35,6 +48,7 @@ use crate::{
         handshake::Door,
         origin::Origins,
         tls::{Certificates, TlsError, TlsFiles},
+        unsent::Unsent,
     },
 };
 
@@ -99,6 +113,12 @@ impl ServeError {
 /// A running server.
 pub struct Server {
     addr: SocketAddr,
+    drain: DrainConfig,
+    shutdown_timeout: Duration,
+    /// Told to probes.
+    is_draining: Arc<AtomicBool>,
+    /// `POST /v1/drain`.
+    drain_wanted: mpsc::Receiver<Duration>,
     // In the order of the stop.
     acceptor: Acceptor,
     shards: Vec<ShardThread>,
@@ -179,6 +199,8 @@ impl Server {
             .transpose()
             .map_err(ServeError::system("the keeper of keys"))?;
         let counters = Arc::new(AcceptCounters::default());
+        let is_draining = Arc::new(AtomicBool::new(false));
+        let (want_drain, drain_wanted) = mpsc::channel(1);
         let office = BackOffice::start(api::Parts {
             handed_over,
             port: api_port.expect("the engine gave a port per waker"),
@@ -190,6 +212,9 @@ impl Server {
             is_development: config.is_development(),
             has_demo: config.demo,
             accepted: counters.clone(),
+            drain: config.drain,
+            is_draining: is_draining.clone(),
+            want_drain,
             limits: config.edge.clone(),
             started,
         });
@@ -199,6 +224,10 @@ impl Server {
         info!(%addr, shards = config.shards, connections_max, "listening");
         Ok(Self {
             addr,
+            drain: config.drain,
+            shutdown_timeout: config.edge.shutdown_timeout,
+            is_draining,
+            drain_wanted,
             acceptor,
             shards,
             keys,
@@ -221,24 +250,63 @@ impl Server {
         }
     }
 
+    /// How long a drain takes that nobody asked to be shorter.
+    pub fn drain_within(&self) -> Duration {
+        self.drain.within
+    }
+
+    /// Waits until the HTTP API asks for a drain; returns within which time. Cancelling it loses nothing.
+    pub async fn drain_wanted(&mut self) -> Duration {
+        match self.drain_wanted.recv().await {
+            Some(within) => within,
+            // The back office is gone, and asks for nothing more.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets nobody in any more, sends every client away at its slot, and stops.
+    pub fn drain(mut self, within: Duration) -> Result<(), ServeError> {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.acceptor.stop();
+        // Without slots, all are closed by the stop itself.
+        if !within.is_zero() {
+            let until = Instant::now()
+                + match self.drain.come_back {
+                    ComeBack::Here { .. } => self.shutdown_timeout,
+                    ComeBack::Elsewhere => within + self.shutdown_timeout,
+                };
+            let pacing = Pacing {
+                within,
+                per_second: self.drain.reconnects_per_second,
+                shards: self.shards.len() as u16,
+            };
+            let (gone, all_gone) = bounded::<Infallible>(0);
+            for shard in &self.shards {
+                let command = ShardCommand::Drain {
+                    come_back: self.drain.come_back,
+                    pacing,
+                    gone: gone.clone(),
+                };
+                shard.tell(command, until + GRACE);
+            }
+            drop(gone);
+            // Nothing is ever sent: it ends when the last shard lets go of its end.
+            let _ = all_gone.recv_deadline(until);
+        }
+        let deadline = self.shutdown_timeout;
+        self.shutdown(deadline)
+    }
+
     /// Lets nobody in any more, tells every client, gives their outboxes until the deadline,
     /// and stops the engine, which finishes what it was given.
-    pub fn shutdown(self, deadline: Duration) -> Result<(), ServeError> {
+    pub fn shutdown(mut self, deadline: Duration) -> Result<(), ServeError> {
         let until = Instant::now() + deadline;
         self.acceptor.stop();
         drop(self.certificates);
         drop(self.keys);
         drop(self.ticker);
         for shard in &self.shards {
-            let mut command = ShardCommand::ShutDown { until };
-            // Its commands may be full for a moment; it takes some every turn.
-            while let Err(back) = shard.handle.try_send(command) {
-                if shard.thread.is_finished() || Instant::now() > until + GRACE {
-                    break;
-                }
-                command = back;
-                thread::sleep(LOOK_INTERVAL);
-            }
+            shard.tell(ShardCommand::ShutDown { until }, until + GRACE);
         }
         // It ends its own connections while the shards end theirs.
         drop(self.office);
@@ -256,6 +324,19 @@ impl Server {
         self.engine.stop()?;
         info!("stopped");
         Ok(())
+    }
+}
+
+impl ShardThread {
+    /// Its commands may be full for a moment; it takes some every turn.
+    fn tell(&self, mut command: ShardCommand, until: Instant) {
+        while let Err(back) = self.handle.try_send(command) {
+            if self.thread.is_finished() || Instant::now() > until {
+                return;
+            }
+            command = back;
+            thread::sleep(LOOK_INTERVAL);
+        }
     }
 }
 
@@ -376,7 +457,8 @@ fn check_promises(config: &Config) -> Result<(), ServeError> {
 fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), ServeError> {
     let options = SocketOptions {
         send_buffer_bytes: config.edge.send_buffer_bytes,
-        unsent_bytes: config.edge.unsent_bytes,
+        unsent_bytes: Unsent::first_bytes(config.edge.unsent_bytes),
+        unacknowledged_max: config.edge.unacknowledged_max,
     };
     acceptor::listen(config.listen, options)
         .and_then(|listener| listener.local_addr().map(|addr| (listener, addr)))

@@ -463,4 +463,10 @@ pub enum Notice {
     },
     /// The server stops; the close follows.
     Shutdown,
+    /// The connection will be closed: come back when this time is over, not earlier and not at
+    /// random. It is this client's slot, and others have the times around it.
+    Draining {
+        /// Milliseconds from now.
+        in_ms: u64,
+    },
 }

@@ -287,6 +287,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (0..1u64 << 53).prop_map(|in_ms| Notice::TokenExpiring { in_ms }),
         room().prop_map(|room| Notice::Removed { room }),
         Just(Notice::Shutdown),
+        (0..1u64 << 53).prop_map(|in_ms| Notice::Draining { in_ms }),
     ];
     prop_oneof![
         (

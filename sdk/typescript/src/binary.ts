@@ -179,6 +179,7 @@ const NOTICE: Shape = {
   1: { name: "token_expiring", kind: { 1: { name: "in_ms", kind: "uint" } } },
   2: { name: "removed", kind: { 1: { name: "room", kind: "string" } } },
   3: { name: "shutdown", kind: {} },
+  4: { name: "draining", kind: { 1: { name: "in_ms", kind: "uint" } } },
 };
 
 const PART: Shape = {

@@ -65,6 +65,21 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Sockets whose handshake is not complete",
     ),
+    gauge(
+        "tidegate_draining",
+        &[],
+        "1 while all sessions are being sent away, and no other is let in",
+    ),
+    gauge(
+        "tidegate_sessions_leaving",
+        &[],
+        "Sessions that have a slot and have not gone yet",
+    ),
+    counter(
+        "tidegate_slots_told",
+        &[],
+        "Sessions told when to come back, by a drain or a rebalance",
+    ),
     counter("tidegate_sockets_accepted", &[], "Sockets accepted"),
     counter(
         "tidegate_sockets_refused",
@@ -262,6 +277,7 @@ pub(super) struct Sources<'a> {
     pub(super) accepted: &'a AcceptCounters,
     pub(super) engine: EngineMetrics,
     pub(super) is_ready: bool,
+    pub(super) is_draining: bool,
     pub(super) requests: &'a RequestCounts,
     pub(super) started: Instant,
 }
@@ -335,6 +351,9 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_connections_opened" => core(|c| c.connections_total),
         "tidegate_sockets" => edge(|c| c.sockets),
         "tidegate_handshakes_waiting" => edge(|c| c.half_open),
+        "tidegate_draining" => one(sources.is_draining.into()),
+        "tidegate_sessions_leaving" => core(|c| c.leaving),
+        "tidegate_slots_told" => core(|c| c.slots_told_total),
         "tidegate_sockets_accepted" => one(sources.accepted.accepted_total.load(Ordering::Relaxed)),
         "tidegate_sockets_refused" => {
             let counts = &sources.accepted.refused_total;
@@ -470,6 +489,7 @@ mod tests {
             accepted: &AcceptCounters::default(),
             engine: EngineMetrics::default(),
             is_ready: true,
+            is_draining: false,
             requests: &requests,
             started: Instant::now(),
         })

@@ -7,20 +7,21 @@
 //!
 //! It has a small runtime and a thread of its own, so that nothing a backend asks for can
 //! take a shard's turn. `routes` is the API, `problem` how it says no, `metrics` what is
-//! scraped, `assets` the pages in the binary.
+//! scraped, `sending_away` how clients are told to come back later, `assets` the pages in the binary.
 
 mod assets;
 mod engine;
 mod metrics;
 mod problem;
 mod routes;
+mod sending_away;
 mod serve;
 mod stream;
 
 use std::{
     collections::BTreeMap,
     io,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     auth::ApiKeys,
-    config::EdgeLimits,
+    config::{DrainConfig, EdgeLimits},
     control::{HandedOver, ShardHandle},
     edge::AcceptCounters,
 };
@@ -61,6 +62,12 @@ pub struct Parts {
     pub has_demo: bool,
     /// What the acceptor counts.
     pub accepted: Arc<AcceptCounters>,
+    /// How clients are sent away.
+    pub drain: DrainConfig,
+    /// All are being sent away.
+    pub is_draining: Arc<AtomicBool>,
+    /// Asks for that, and within which time.
+    pub want_drain: mpsc::Sender<Duration>,
     /// Bounds of HTTP.
     pub limits: EdgeLimits,
     /// `Moment(0)`.
@@ -77,6 +84,9 @@ struct State {
     is_development: bool,
     has_demo: bool,
     accepted: Arc<AcceptCounters>,
+    drain: DrainConfig,
+    is_draining: Arc<AtomicBool>,
+    want_drain: mpsc::Sender<Duration>,
     request_timeout: Duration,
     body_bytes_max: usize,
     started: Instant,
@@ -138,6 +148,9 @@ async fn run(parts: Parts, stopped: oneshot::Receiver<()>) {
         is_development: parts.is_development,
         has_demo: parts.has_demo,
         accepted: parts.accepted,
+        drain: parts.drain,
+        is_draining: parts.is_draining,
+        want_drain: parts.want_drain,
         request_timeout: limits.http_request_timeout,
         body_bytes_max: limits.http_body_bytes_max,
         started: parts.started,

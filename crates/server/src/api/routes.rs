@@ -1,6 +1,9 @@
 //! The API's routes. Each handler reads its request, asks the engine or the shards, answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     Extension, Router,
@@ -35,6 +38,7 @@ use super::{
     engine::{Answer, EngineClient},
     metrics,
     problem::Problem,
+    sending_away::{drain, rebalance, refuse_while_draining},
 };
 use crate::{auth::Scope, control::ShardCommand, edge::handshake::TARGET};
 
@@ -47,6 +51,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/presence"),
     ("get", "/v1/rooms"),
     ("post", "/v1/disconnect"),
+    ("post", "/v1/drain"),
+    ("post", "/v1/rebalance"),
     ("get", "/v1/live"),
     ("get", "/v1/ready"),
     ("get", "/v1/openapi.json"),
@@ -66,8 +72,8 @@ const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 const OPENAPI: &str = include_str!("openapi.json");
 
-type Shared = Extract<Arc<State>>;
-type Answered = Result<Response<Body>, Problem>;
+pub(super) type Shared = Extract<Arc<State>>;
+pub(super) type Answered = Result<Response<Body>, Problem>;
 
 pub(super) fn router(state: Arc<State>) -> Router {
     // Who may not is told so from the head alone: a stranger cannot make us hold a body.
@@ -82,6 +88,8 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/presence", may(Scope::Read, get(presence)))
         .route("/v1/rooms", may(Scope::Read, get(rooms)))
         .route("/v1/disconnect", may(Scope::Admin, post(disconnect)))
+        .route("/v1/drain", may(Scope::Admin, post(drain)))
+        .route("/v1/rebalance", may(Scope::Admin, post(rebalance)))
         .route("/v1/live", get(async || "live\n"))
         .route("/v1/ready", get(ready))
         .route("/v1/openapi.json", get(openapi))
@@ -126,8 +134,8 @@ async fn no_upgrade() -> Response<Body> {
 }
 
 /// A request's body, bounded in size and in time.
-struct Whole {
-    body: Bytes,
+pub(super) struct Whole {
+    pub(super) body: Bytes,
     /// When the answer is due, the time for the body included.
     deadline: Instant,
 }
@@ -241,7 +249,7 @@ struct BroadcastBody<'a> {
     from: String,
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
@@ -597,7 +605,7 @@ async fn disconnect(Extract(state): Shared, Whole { body, .. }: Whole) -> Answer
 }
 
 /// Asks every shard, and waits for all.
-async fn ask_shards<T>(
+pub(super) async fn ask_shards<T>(
     state: &State,
     command: impl Fn(oneshot::Sender<T>) -> ShardCommand,
 ) -> Result<Vec<T>, Problem> {
@@ -625,6 +633,7 @@ async fn ask_shards<T>(
 // ---- operating -------------------------------------------------------------------
 
 async fn ready(Extract(state): Shared) -> Answered {
+    refuse_while_draining(&state)?;
     match state.watch.health() {
         Health::Ready => Ok("ready\n".into_response()),
         Health::Failing(why) => Err(Reject::retry(RejectCode::Unavailable, 1_000, why).into()),
@@ -642,6 +651,7 @@ async fn scrape(Extract(state): Shared) -> Answered {
         accepted: &state.accepted,
         engine: state.watch.metrics(),
         is_ready: state.watch.health() == Health::Ready,
+        is_draining: state.is_draining.load(Ordering::Relaxed),
         requests: &state.requests,
         started: state.started,
     });

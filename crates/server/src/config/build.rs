@@ -5,17 +5,19 @@ use std::{
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tidegate_core::{
     Lane, Limits, Policy,
+    drain::ComeBack,
     policy::{Crowd, Durability, Hot, PresencePolicy, Retention},
 };
 use tidegate_engine::{EngineConfig, LogConfig};
 use tidegate_wire::room::is_namespace;
 
 use super::{
-    Config, EdgeLimits, Overrides, Tls,
+    Config, DrainConfig, EdgeLimits, Overrides, Tls,
     keys::{self, Section},
     problem::Problem,
     read::{Table, absent},
@@ -41,6 +43,14 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
     let engine_part = of("engine", &keys::ENGINE);
     let auth = auth(&of("auth", &keys::AUTH), folder, problems);
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let engine = match engine_part.text("kind") {
+        Some("memory") => EngineConfig::Memory,
+        _ => EngineConfig::Log(LogConfig {
+            dir: in_folder(folder, engine_part.text("dir").unwrap_or("data")),
+        }),
+    };
+    let mut drain = drain(&of("drain", &keys::DRAIN), &engine, edge.shutdown_timeout);
+    drain.within = overrides.drain.unwrap_or(drain.within);
     let config = Config {
         listen: overrides.listen.unwrap_or_else(|| root.address("listen")),
         shards: overrides
@@ -50,12 +60,7 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
             .max(1),
         demo: overrides.demo || root.flag("demo"),
         tls: root.table("tls").and_then(|table| tls(table, folder)),
-        engine: match engine_part.text("kind") {
-            Some("memory") => EngineConfig::Memory,
-            _ => EngineConfig::Log(LogConfig {
-                dir: in_folder(folder, engine_part.text("dir").unwrap_or("data")),
-            }),
-        },
+        engine,
         auth,
         origins: of("origins", &keys::ORIGINS)
             .texts("allow")
@@ -64,6 +69,7 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
             .collect(),
         limits,
         edge,
+        drain,
         api_keys: api_keys(&of("api", &keys::API), folder, problems),
         deflate: of("deflate", &keys::DEFLATE).flag("enabled"),
         namespaces: namespaces(root, problems),
@@ -151,11 +157,30 @@ pub(super) fn edge_limits(table: &Table) -> EdgeLimits {
         head_bytes_max: table.size("head_bytes_max"),
         send_buffer_bytes: table.size("send_buffer_bytes"),
         unsent_bytes: table.count("unsent_bytes"),
+        unacknowledged_max: table.duration("unacknowledged_max"),
         shutdown_timeout: table.duration("shutdown_timeout"),
         http_connections_max: table.size("http_connections_max"),
         http_body_bytes_max: table.size("http_body_bytes_max"),
         http_head_timeout: table.duration("http_head_timeout"),
         http_request_timeout: table.duration("http_request_timeout"),
+    }
+}
+
+fn drain(table: &Table, engine: &EngineConfig, shutdown_timeout: Duration) -> DrainConfig {
+    let here = ComeBack::Here {
+        first_slot: table.duration("first_slot"),
+        // The other half is for their outboxes.
+        patience: shutdown_timeout / 2,
+    };
+    DrainConfig {
+        come_back: match table.text("come_back") {
+            Some("here") => here,
+            Some("elsewhere") => ComeBack::Elsewhere,
+            _ if engine.features().shared => ComeBack::Elsewhere,
+            _ => here,
+        },
+        within: table.duration("within"),
+        reconnects_per_second: table.count("reconnects_per_second"),
     }
 }
 

@@ -166,6 +166,7 @@ pub(super) static ROOT: Section = Section {
             "Which web pages may connect.",
         ),
         open("limits", Kind::Table(&LIMITS), "", "Bounds."),
+        open("drain", Kind::Table(&DRAIN), "", "How clients are sent away."),
         open("api", Kind::Table(&API), "", "The HTTP API."),
         open("deflate", Kind::Table(&DEFLATE), "", "Compression."),
         open(
@@ -476,13 +477,19 @@ pub(super) static LIMITS: Section = Section {
             "unsent_bytes",
             size("1KiB", "16MiB"),
             "\"32KiB\"",
-            "`TCP_NOTSENT_LOWAT`: what is above it waits in our outbox, where it can still be overtaken.",
+            "`TCP_NOTSENT_LOWAT` for the fastest readers; what is above it waits in our outbox, where it can still be replaced and overtaken. Slower readers get as much as they take in about 50 ms.",
+        ),
+        key(
+            "unacknowledged_max",
+            duration("100ms", "1h"),
+            "\"50s\"",
+            "`TCP_USER_TIMEOUT`: time for which what was sent may stay unacknowledged by the peer's kernel, or find it full; then closed.",
         ),
         key(
             "shutdown_timeout",
             duration("0s", "10m"),
             "\"5s\"",
-            "How long a stop waits for outboxes to empty.",
+            "How long a stop waits for answers of the engine, and for outboxes to empty, once nobody is to be served any more.",
         ),
         key(
             "http_connections_max",
@@ -507,6 +514,37 @@ pub(super) static LIMITS: Section = Section {
             duration("10ms", "10m"),
             "\"30s\"",
             "Time for an HTTP request's body and answer, then 408 or 504; and for a reader that takes nothing of its answer, then closed.",
+        ),
+    ],
+};
+
+pub(super) static DRAIN: Section = Section {
+    path: "drain",
+    doc: "How clients are sent away when the server stops (SIGTERM, SIGINT, `tidegate drain`) or rebalances: each is told its slot, the time at which it comes back, so that they come back one after the other.",
+    keys: &[
+        key(
+            "within",
+            duration("0s", "1h"),
+            "\"30s\"",
+            "The longest time over which they come back; `--drain` counts for more. `0s`: no slots; a stop closes all at once, and they come back at random within `limits.reconnect_window`.",
+        ),
+        key(
+            "reconnects_per_second",
+            count(1, 1_000_000),
+            "1000",
+            "How many come back each second, where `within` leaves the time for it: what those who take them can bear beside their work.",
+        ),
+        key(
+            "come_back",
+            Kind::Choice(&["auto", "here", "elsewhere"]),
+            "\"auto\"",
+            "`here`: to the process that replaces this one. All are closed at once, this process ends, and they come back at their slots. `elsewhere`: to another server behind the same address. Each is served until its slot and closed then. `auto`: `elsewhere` where several processes share the engine; with `log` and `memory`, `here`.",
+        ),
+        key(
+            "first_slot",
+            duration("0s", "10m"),
+            "\"1s\"",
+            "`here`: when the first comes back. The process that replaces this one should listen by then.",
         ),
     ],
 };

@@ -27,7 +27,7 @@ pub use document::{example, reference, schema};
 pub use problem::{ConfigErrors, Paint, Problem};
 pub use units::{parse_duration, parse_size, print_duration, print_size};
 
-use tidegate_core::{Limits, Policy};
+use tidegate_core::{Limits, Policy, drain::ComeBack};
 use tidegate_engine::EngineConfig;
 
 use crate::auth::{ApiKeys, AuthConfig};
@@ -56,6 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of the edge and the back office.
     pub edge: EdgeLimits,
+    /// How clients are sent away.
+    pub drain: DrainConfig,
     /// Keys of the HTTP API.
     pub api_keys: ApiKeys,
     /// Whether permessage-deflate is agreed to.
@@ -84,6 +86,7 @@ pub struct EdgeLimits {
     pub head_bytes_max: usize,
     pub send_buffer_bytes: usize,
     pub unsent_bytes: u32,
+    pub unacknowledged_max: Duration,
     pub shutdown_timeout: Duration,
     pub http_connections_max: usize,
     pub http_body_bytes_max: usize,
@@ -97,6 +100,17 @@ impl Default for EdgeLimits {
     }
 }
 
+/// `[drain]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// Where to, with this engine.
+    pub come_back: ComeBack,
+    /// The longest time over which they come back; zero for no slots.
+    pub within: Duration,
+    /// How many come back each second, where `within` leaves the time for it.
+    pub reconnects_per_second: u32,
+}
+
 /// What the command line says; it counts for more than the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -106,6 +120,8 @@ pub struct Overrides {
     pub shards: Option<usize>,
     /// `--demo`.
     pub demo: bool,
+    /// `--drain`.
+    pub drain: Option<Duration>,
 }
 
 impl Config {

@@ -36,10 +36,6 @@ impl Driver {
     }
 
     fn on_newcomer(&mut self, mut socket: TcpStream) {
-        // A server that ends takes nobody.
-        if self.until.is_some() {
-            return self.leave_load();
-        }
         let tls = match &self.tls {
             Some(config) => match ServerConnection::new(config.load_full()) {
                 Ok(tls) => Some(Box::new(tls)),
@@ -64,15 +60,30 @@ impl Driver {
             index: entry.key() as u32,
             generation: self.generation,
         };
-        let mut connection = Connection::new(socket, self.generation, to_ms(self.now));
+        let mut connection = Connection::new(
+            socket,
+            self.generation,
+            to_ms(self.now),
+            self.edge_limits.unsent_bytes,
+        );
         connection.tls = tls;
         entry.insert(connection);
         self.count_sockets();
         self.counters.half_open += 1;
         self.half_open.push(slot, self.now);
-        if self.counters.half_open as usize > self.edge_limits.handshakes_max {
+        // A shard that ends takes nobody.
+        if self.until.is_some() {
+            self.turn_away(slot, HandshakeFailure::Draining);
+        } else if self.counters.half_open as usize > self.edge_limits.handshakes_max {
             self.drop_oldest_half_open();
         }
+    }
+
+    /// Refuses someone who has no session: there is no room, now.
+    pub(super) fn turn_away(&mut self, slot: Slot, failure: HandshakeFailure) {
+        self.counters.fail(failure);
+        self.say(slot, &busy_response(self.retry_after));
+        self.linger(slot);
     }
 
     fn drop_oldest_half_open(&mut self) {
@@ -150,9 +161,11 @@ impl Driver {
 
     fn on_upgrade(&mut self, slot: Slot, upgrade: Upgrade, rest: &mut [u8]) {
         let Some(conn) = self.shard.handle_open(upgrade.link, self.now) else {
-            self.counters.fail(HandshakeFailure::SessionsMax);
-            self.say(slot, &busy_response());
-            return self.linger(slot);
+            let failure = match self.shard.is_draining() {
+                true => HandshakeFailure::Draining,
+                false => HandshakeFailure::SessionsMax,
+            };
+            return self.turn_away(slot, failure);
         };
         let index = conn.index as usize;
         if index >= self.places.len() {
@@ -181,9 +194,7 @@ impl Driver {
         let permit = match back_office.try_reserve() {
             Ok(permit) => permit,
             Err(TrySendError::Full(()) | TrySendError::Closed(())) => {
-                self.counters.fail(HandshakeFailure::BackOfficeBusy);
-                self.say(slot, &busy_response());
-                return self.linger(slot);
+                return self.turn_away(slot, HandshakeFailure::BackOfficeBusy);
             }
         };
         let mut connection = self.connections.remove(index);

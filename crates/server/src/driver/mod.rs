@@ -18,6 +18,7 @@ mod talk;
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,7 +27,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use mio::{Events, Poll, Token, event, net::TcpStream};
 use rustls::ServerConfig;
 use slab::Slab;
@@ -44,10 +45,10 @@ use crate::{
     config::EdgeLimits,
     control::{HandedOver, ShardCommand, ShardCounters},
     edge::{
-        EdgeCounters,
+        EdgeCounters, HandshakeFailure,
         authority::{Authority, AuthorityParts},
         connection::Connection,
-        handshake::Door,
+        handshake::{Door, RETRY_AFTER},
         pulse::Pulse,
         queue::{Queue, Slot},
         transport::Buffers,
@@ -129,6 +130,10 @@ pub(crate) struct Driver {
     has_leftovers: bool,
     /// Visits of one slice of fan-out.
     slice: SliceSize,
+    /// Held while sessions are being sent away; whoever ordered it waits until it is dropped.
+    gone: Option<Sender<Infallible>>,
+    /// When who is refused for that may come back.
+    retry_after: Duration,
     /// Set when the shard ends.
     until: Option<Instant>,
 
@@ -179,6 +184,8 @@ impl Driver {
             commands: parts.commands,
             has_leftovers: false,
             slice: SliceSize::default(),
+            gone: None,
+            retry_after: RETRY_AFTER,
             until: None,
             door: parts.door,
             tls: parts.tls,
@@ -232,6 +239,9 @@ impl Driver {
         self.submit();
         self.fan_out_and_flush();
         self.part_with_closing();
+        if self.gone.is_some() && self.shard.waiting().sessions == 0 {
+            self.gone = None;
+        }
     }
 
     fn tick(&mut self) {
@@ -289,6 +299,9 @@ impl Driver {
             }
         }
         if event.is_writable() && std::mem::take(&mut connection.flags.is_blocked) {
+            let most = self.edge_limits.unsent_bytes;
+            let unsent = connection.unsent.handle_room(most, talk::to_ms(self.now));
+            connection.hold_unsent(unsent);
             self.write(slot);
         }
     }
@@ -327,6 +340,22 @@ impl Driver {
                 let _ = reply.send(Box::new(ShardCounters { core, edge }));
             }
             ShardCommand::KeysRefreshed => self.verify_again(),
+            ShardCommand::Drain {
+                come_back,
+                pacing,
+                gone,
+            } => {
+                let slots = self.shard.drain(come_back, pacing, self.now);
+                self.retry_after = self.retry_after.max(slots.window);
+                self.gone = Some(gone);
+            }
+            ShardCommand::Rebalance {
+                percent,
+                pacing,
+                reply,
+            } => {
+                let _ = reply.send(self.shard.rebalance(percent, pacing, self.now));
+            }
             ShardCommand::ShutDown { until } => self.on_shut_down(until),
         }
     }
@@ -398,7 +427,7 @@ impl Driver {
         self.shard.shut_down(self.now);
         while let Some(slot) = self.half_open.pop() {
             if self.is_half_open(slot) {
-                self.remove(slot);
+                self.turn_away(slot, HandshakeFailure::Draining);
             }
         }
         debug!(sockets = self.connections.len(), "the shard says goodbye");

@@ -58,6 +58,8 @@ labels! {
         Subprotocol "subprotocol",
         /// `sessions_max` is reached.
         SessionsMax "sessions_max",
+        /// The server sends its clients away, and takes no others.
+        Draining "draining",
         /// The back office has too many connections waiting.
         BackOfficeBusy "back_office_busy",
     }

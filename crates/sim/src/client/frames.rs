@@ -272,7 +272,7 @@ impl Client {
             Push::Notice(Notice::Removed { room }) => {
                 return broken("removed", format!("nobody asked to remove it from {room:?}"));
             }
-            Push::Notice(Notice::Shutdown) => {}
+            Push::Notice(Notice::Shutdown | Notice::Draining { .. }) => {}
             Push::Part(_) => return broken("parts", "the reader puts them together".to_owned()),
         }
         Ok(())

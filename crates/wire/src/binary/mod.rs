@@ -338,6 +338,7 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
                     room: own(room.as_bytes()),
                 }),
                 Notice::Shutdown => NoticeKind::Shutdown(proto::Shutdown {}),
+                Notice::Draining { in_ms } => NoticeKind::Draining(proto::Draining { in_ms: *in_ms }),
             }),
         }),
     };
@@ -595,6 +596,9 @@ fn read_body(id: u32, body: Body) -> Result<Option<ServerFrame>, String> {
                     room: room(&removed.room)?,
                 },
                 Some(NoticeKind::Shutdown(proto::Shutdown {})) => Notice::Shutdown,
+                Some(NoticeKind::Draining(draining)) => Notice::Draining {
+                    in_ms: draining.in_ms,
+                },
                 None => return Ok(None),
             };
             return Ok(Some(ServerFrame::Push(Push::Notice(notice))));

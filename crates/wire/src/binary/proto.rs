@@ -346,7 +346,7 @@ pub(super) struct Part {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Notice {
-    #[prost(oneof = "NoticeKind", tags = "1, 2, 3")]
+    #[prost(oneof = "NoticeKind", tags = "1, 2, 3, 4")]
     pub(super) kind: Option<NoticeKind>,
 }
 
@@ -364,6 +364,12 @@ pub(super) struct Removed {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Shutdown {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Draining {
+    #[prost(uint64, tag = "1")]
+    pub(super) in_ms: u64,
+}
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum ClientFrameCommand {
@@ -445,4 +451,6 @@ pub(super) enum NoticeKind {
     Removed(Removed),
     #[prost(message, tag = "3")]
     Shutdown(Shutdown),
+    #[prost(message, tag = "4")]
+    Draining(Draining),
 }

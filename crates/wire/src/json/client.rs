@@ -540,6 +540,7 @@ impl RawNotice<'_> {
                 room: room(&self.room)?,
             }),
             "shutdown" => Some(Notice::Shutdown),
+            "draining" => Some(Notice::Draining { in_ms: self.in_ms }),
             _ => None,
         })
     }

@@ -134,6 +134,10 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
                     string(room, out);
                 }
                 Notice::Shutdown => out.extend_from_slice(b"\"shutdown\""),
+                Notice::Draining { in_ms } => {
+                    out.extend_from_slice(b"\"draining\",\"in_ms\":");
+                    number(*in_ms, out);
+                }
             }
             out.extend_from_slice(b"}}");
         }
