@@ -2,9 +2,12 @@
 //! to come back, and slots are spread evenly over a window.
 //!
 //! ```text
-//!   drain, rebalance ─► a slot for each ─► told, a few at a time ─┬─ elsewhere: served on, closed at its slot
-//!                                                                 └─ here: closed once its answers are there
+//!   drain, rebalance ─► a slot for each ─► told, a few at a time ─┬─ elsewhere: served until its slot ─┐
+//!                                                                 └─ here ─────────────────────────────┴─► parting ─► closed
 //! ```
+//!
+//! A session that parts begins nothing more, and is closed once what it asked before is answered: a publish
+//! without an answer would leave its publisher in doubt.
 //!
 //! A shard knows only itself. It takes its own sessions for the same share of the server's
 //! as any other shard has, so that slots of all shards interleave without a word between
@@ -86,9 +89,9 @@ pub(crate) struct Drain {
     come_back: Option<ComeBack>,
     /// Those who have a slot and have not been told yet.
     untold: VecDeque<ConnId>,
-    /// Those who were told, and are closed when their answers are there.
-    parting: Vec<ConnId>,
-    /// When they are closed anyway.
+    /// Those who are closed when their answers are there, at the latest at this time.
+    parting: Vec<(ConnId, Moment)>,
+    /// That time, where all part together.
     parting_by: Moment,
     /// A step is planned.
     has_timer: bool,
@@ -107,7 +110,7 @@ impl Shard {
                 self.drain.parting_by = now + patience;
                 // Who has a slot from before keeps it, but nobody is served until then.
                 let told = self.sessions.iter().filter(|(_, session)| session.slot.is_some());
-                let told = told.map(|(index, session)| conn_id(index, session));
+                let told = told.map(|(index, session)| (conn_id(index, session), now + patience));
                 self.drain.parting = told.collect();
                 now + first_slot
             }
@@ -186,22 +189,19 @@ impl Shard {
             self.counters.slots_told_total += 1;
             self.push(conn, &Push::Notice(Notice::Draining { in_ms }), now);
             match is_here {
-                true => self.drain.parting.push(conn),
+                true => self.drain.parting.push((conn, self.drain.parting_by)),
                 false => self.set_timer(slot, Timer::Slot(conn)),
             }
         }
-        if is_here {
-            self.part_with_answered(now);
-        }
+        self.part_with_answered(now);
         self.plan_step(now + STEP);
     }
 
     fn part_with_answered(&mut self, now: Moment) {
-        let is_over = now >= self.drain.parting_by;
         let mut parting = std::mem::take(&mut self.drain.parting);
-        parting.retain(|conn| {
+        parting.retain(|(conn, by)| {
             let is_waiting = self.is_open(*conn) && self.sessions[conn.index as usize].in_flight > 0;
-            if is_waiting && !is_over {
+            if is_waiting && now < *by {
                 return true;
             }
             self.close(*conn, CloseReason::Shutdown, now);
@@ -212,17 +212,23 @@ impl Shard {
 
     /// A session's slot has come.
     pub(crate) fn on_slot(&mut self, conn: ConnId, now: Moment) {
-        self.close(conn, CloseReason::Shutdown, now);
+        if self.is_open(conn) {
+            let by = now + self.setup.limits.request_timeout;
+            self.drain.parting.push((conn, by));
+            self.part_with_answered(now);
+            self.plan_step(now + STEP);
+        }
     }
 
     /// Why a command that begins something is not taken now, if so: what it began would have no end here.
     pub(crate) fn refuse_while_parting(&self, conn: ConnId, now: Moment) -> Option<Reject> {
-        let Some(ComeBack::Here { .. }) = self.drain.come_back else {
+        let slot = self.sessions[conn.index as usize].slot?;
+        let is_here = matches!(self.drain.come_back, Some(ComeBack::Here { .. }));
+        if !is_here && now < slot {
             return None;
-        };
-        let slot = self.sessions[conn.index as usize].slot.unwrap_or(now);
+        }
         let in_ms = u32::try_from(slot.since(now).as_millis()).unwrap_or(u32::MAX);
-        let detail = "the server stops; come back at your slot";
+        let detail = "this connection ends; repeat it on the next";
         Some(Reject::retry(RejectCode::Draining, in_ms, detail))
     }
 }

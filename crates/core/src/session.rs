@@ -11,6 +11,7 @@ use tidegate_wire::{RoomName, frame};
 use crate::{
     grant::{Grant, Right, allows},
     join::PendingJoin,
+    limits::Limits,
     moment::Moment,
     outbox::{Lane, Outbox},
     pace::Pace,
@@ -147,12 +148,13 @@ impl Session {
         }
     }
 
-    /// Whether it is behind in a lane that is clear now.
-    pub fn may_catch_up(&self) -> bool {
-        self.behind.as_ref().is_some_and(|behind| {
-            let mut lanes = Lane::ALL.into_iter();
-            lanes.any(|lane| behind.lanes & lane.bit() != 0 && self.outbox.is_clear(lane))
-        })
+    /// Whether it is behind in a lane that is clear now, and so little else waits that it may be given more.
+    pub fn may_catch_up(&self, limits: &Limits) -> bool {
+        self.outbox.bytes() <= limits.outbox_bytes_max / 4
+            && self.behind.as_ref().is_some_and(|behind| {
+                let mut lanes = Lane::ALL.into_iter();
+                lanes.any(|lane| behind.lanes & lane.bit() != 0 && self.outbox.is_clear(lane))
+            })
     }
 
     /// The join of `room` that is under way.

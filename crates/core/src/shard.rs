@@ -437,7 +437,7 @@ impl Shard {
         session.outbox.try_all();
         session.pace.learn(len, session.outbox.bytes(), now);
         self.counters.outbox_bytes -= len as u64;
-        if session.may_catch_up() && !std::mem::replace(&mut session.is_catching_up, true) {
+        if session.may_catch_up(&self.setup.limits) && !std::mem::replace(&mut session.is_catching_up, true) {
             self.catching_up.push_back(conn.index);
         }
         if session.parked.is_some() {

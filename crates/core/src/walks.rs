@@ -27,7 +27,8 @@ impl Shard {
     pub fn fan_out(&mut self, visits: usize, now: Moment) -> usize {
         // A quarter is kept for walks under way, so that many fresh rooms cannot starve a large one.
         let share = visits - visits / 4;
-        let mut done = self.catch_up(visits / 2, now);
+        // However many rooms a session is behind in, half of the visits are for walks.
+        let mut done = self.catch_up(visits / 2, now).min(visits / 2);
         while done < visits {
             let next = match share.checked_sub(done).filter(|left| *left > 0) {
                 Some(left) => match self.fresh.pop_front() {

@@ -129,6 +129,46 @@ fn here_what_was_asked_before_is_answered_and_nothing_more_begins() {
 }
 
 #[test]
+fn elsewhere_what_was_asked_before_the_slot_is_answered_and_nothing_begins_after_it() {
+    let mut world = World::new();
+    let clients = connect(&mut world, 3);
+    let last = clients[2];
+    let now = world.now;
+    world.shard.drain(ComeBack::Elsewhere, PACING, now);
+    world.advance(ms(199));
+    world.engine.held = Some(Default::default());
+    world.send(last, publish_command("chat:lobby", "1", "m-1"));
+    world.turn();
+    world.advance(ms(10));
+    assert!(!is_closed(&mut world, last), "an answer is still to come");
+    world.send(last, publish_command("chat:lobby", "2", "m-2"));
+    world.turn();
+    let reject = world.reply(last).unwrap_err();
+    assert_eq!(
+        (reject.code, reject.retry_after_ms),
+        (RejectCode::Draining, Some(0))
+    );
+    world.release();
+    assert!(matches!(world.reply(last), Ok(Reply::Published(_))));
+    world.advance(ms(2));
+    assert!(is_closed(&mut world, last));
+    assert_eq!(world.engine.room(&room("chat:lobby")).log.len(), 1);
+}
+
+#[test]
+fn elsewhere_an_engine_that_never_answers_does_not_keep_anyone() {
+    let mut world = World::new();
+    let ann = world.connect("ann");
+    world.engine.held = Some(Default::default());
+    world.send(ann, publish_command("chat:lobby", "1", "m-1"));
+    world.turn();
+    let now = world.now;
+    world.shard.drain(ComeBack::Elsewhere, PACING, now);
+    world.advance(Limits::default().request_timeout + ms(2));
+    assert!(is_closed(&mut world, ann));
+}
+
+#[test]
 fn here_answers_are_not_waited_for_without_end() {
     let mut world = World::new();
     let ann = world.connect("ann");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidegate_core::{Lane, Limits, Policy, request::Event};
 use tidegate_wire::{
     Epoch, Position,
-    frame::{Command, Filter, GapReason, Join, Push, Recovery, Wishes},
+    frame::{Command, Filter, GapReason, Join, Ok as Reply, Push, Recovery, Wishes},
 };
 use world::*;
 
@@ -271,4 +271,73 @@ fn a_piece_joined_for_the_first_is_joined_anew_when_something_in_it_expires() {
     assert_eq!(texts(&mut world, bob), ["1", "2", "3"]);
     assert_eq!(texts(&mut world, eve), ["3"]);
     assert_eq!(gaps(&mut world, eve), [(GapReason::Dropped, position(1, 2), 2)]);
+}
+
+#[test]
+fn a_reader_that_trickles_keeps_no_walk_from_its_turn() {
+    let limits = Limits {
+        outbox_bytes_max: 16 << 10,
+        ..Limits::default()
+    };
+    let policies = [Policy::with_defaults("chat"), policy(Lane::Latest)];
+    let mut world = World::with_policies(limits, policies);
+    let (ann, bob, eve) = (world.connect("ann"), world.connect("bob"), world.connect("eve"));
+    world.join(bob, "chat:a");
+    world.join(eve, "chat:b");
+    let rooms = ["px:1", "px:2", "px:3", "px:4"];
+    for name in rooms {
+        world.join(bob, name);
+    }
+    world.read_on(bob, 0);
+    world.send(
+        ann,
+        publish_command("chat:a", &format!("\"{}\"", "x".repeat(6_000)), ""),
+    );
+    world.turn();
+    for name in rooms {
+        world.send(ann, publish_command(name, "1", ""));
+        world.turn();
+    }
+    world.send(ann, publish_command("chat:b", "1", ""));
+    while world.ask_engine() {}
+    let conn = world.client(bob).conn;
+    for _ in 0..2 {
+        world.shard.handle_written(conn, 1, world.now);
+        world.shard.fan_out(2, world.now);
+    }
+    let waits = world.client(eve).conn;
+    assert!(world.shard.outbox_bytes(waits) > 0);
+}
+
+#[test]
+fn who_comes_from_a_shard_that_is_further_is_resumed_when_this_one_is_as_far() {
+    let mut world = world_of(policy(Lane::Reliable));
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    world.join(ann, "px:a");
+    publish(&mut world, ann, "", "1");
+    // The engine has a second one, which this shard is not told of yet.
+    let mut second = world.engine.room(&room("px:a")).log[0].clone();
+    second.offset = 2;
+    world.engine.room(&room("px:a")).log.push(second.clone());
+    let since = |offset| Join {
+        since: Some(position(1, offset)),
+        ..plain_join("px:a")
+    };
+    world.engine.held = Some(Default::default());
+    world.send(bob, Command::Join(since(2)));
+    world.turn();
+    let publication = Event::Publication {
+        room: room("px:a"),
+        publication: second,
+    };
+    world.shard.handle_event(publication, world.now);
+    world.release();
+    assert!(matches!(world.reply(bob), Ok(Reply::Joined(joined)) if
+            (joined.offset, joined.recovery) == (2, Recovery::None)));
+    // A position that nobody knows is of a history that is lost.
+    let eve = world.connect("eve");
+    assert_eq!(
+        world.join_with(eve, since(7)).recovery,
+        Recovery::Gap(GapReason::Epoch)
+    );
 }

@@ -148,6 +148,7 @@ mod tests {
             turned_away: 0,
             unsettled: 0,
             notices: 0,
+            returned: Default::default(),
         };
         (plan, tally)
     }

@@ -95,6 +95,10 @@ pub(crate) enum Workload {
         /// Do not drop: wait until the server was killed and is there again.
         #[arg(long)]
         wait_restart: bool,
+        /// Do not drop: wait until the server has sent all away, each with its slot, and all are back. Without a
+        /// rate one publication a second.
+        #[arg(long, conflicts_with = "wait_restart")]
+        drain: bool,
         /// Publications a second all the while, in all rooms together. Then each comes back by itself after the wait
         /// that the server asks for, and resumes by position. Without it all come at once.
         #[arg(long, default_value_t = 0.0)]
@@ -365,10 +369,14 @@ impl Workload {
                 target,
                 connections,
                 rooms,
+                drain,
                 rate,
                 ..
-            } => match *rate > 0.0 {
-                true => (target, Plan::busy_storm(*connections, *rooms, *rate)),
+            } => match *rate > 0.0 || *drain {
+                true => {
+                    let rate = if *rate > 0.0 { *rate } else { 1.0 };
+                    (target, Plan::busy_storm(*connections, *rooms, rate))
+                }
                 false => (target, Plan::silent("storm", *connections, *rooms)),
             },
             Self::Slow {

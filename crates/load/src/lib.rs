@@ -14,6 +14,7 @@
 //!   child      one of them, as it sees itself
 //!   tally      what one process counted, told to another and merged
 //!   accounts   whether what was counted adds up
+//!   returned   who was sent away or lost, and how all came back
 //!   swarm      thousands of connections on one epoll, received as cheaply as can be
 //!   floor      the bare server: accept, and write pre-framed buffers
 //!   report     the accounts, percentiles, the server's CPU and memory
@@ -31,6 +32,7 @@ mod parts;
 mod plan;
 mod process;
 mod report;
+mod returned;
 mod swarm;
 mod tally;
 mod workload;
@@ -59,10 +61,15 @@ pub fn run(args: Args) -> ExitCode {
         } => workload::saturate(target, *subscribers, Duration::from_millis(*limit_ms)),
         Workload::Idle { .. } => workload::idle(target, plan),
         Workload::Storm {
-            wait_restart, rate, ..
-        } => match *rate > 0.0 {
-            true => workload::busy_storm(target, plan, *wait_restart),
-            false => workload::storm(target, plan, *wait_restart),
+            wait_restart,
+            drain,
+            rate,
+            ..
+        } => match (*drain, *rate > 0.0) {
+            (true, _) => workload::busy_storm(target, plan, workload::Loss::Drain),
+            (false, true) if *wait_restart => workload::busy_storm(target, plan, workload::Loss::Crash),
+            (false, true) => workload::busy_storm(target, plan, workload::Loss::Own),
+            (false, false) => workload::storm(target, plan, *wait_restart),
         },
         Workload::Publish { .. } => workload::publish(target, plan),
         Workload::Flood { times, .. } => flood::flood(target, plan, *times),

@@ -332,6 +332,7 @@ impl Part {
             turned_away: self.swarm.turned_away,
             unsettled: self.swarm.unsettled(),
             notices: self.swarm.notices,
+            returned: self.swarm.returned.clone(),
         }
     }
 }

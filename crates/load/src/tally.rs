@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
+use crate::returned::Returned;
+
 /// An empty histogram: one to ten minutes in microseconds, two digits.
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 600_000_000, 2).expect("constant bounds")
@@ -320,6 +322,7 @@ pub(crate) struct Tally {
     /// Subscriptions whose last count of members is not what the plan ends with.
     pub(crate) unsettled: u64,
     pub(crate) notices: u64,
+    pub(crate) returned: Returned,
 }
 
 impl Tally {
@@ -333,6 +336,7 @@ impl Tally {
         json!({
             "classes": classes, "answers": answers, "slots": slots, "closes": pairs(&self.closes),
             "turned_away": self.turned_away, "unsettled": self.unsettled, "notices": self.notices,
+            "returned": self.returned.to_json(),
         })
     }
 
@@ -354,6 +358,7 @@ impl Tally {
             turned_away: value["turned_away"].as_u64()?,
             unsettled: value["unsettled"].as_u64()?,
             notices: value["notices"].as_u64()?,
+            returned: Returned::from_json(&value["returned"])?,
         })
     }
 
@@ -377,6 +382,7 @@ impl Tally {
         self.turned_away += other.turned_away;
         self.unsettled += other.unsettled;
         self.notices += other.notices;
+        self.returned.merge(&other.returned);
     }
 }
 
@@ -387,7 +393,7 @@ fn add_each(sums: &mut Vec<u64>, others: &[u64]) {
     }
 }
 
-fn add_pairs(sums: &mut BTreeMap<u64, u64>, others: &BTreeMap<u64, u64>) {
+pub(crate) fn add_pairs(sums: &mut BTreeMap<u64, u64>, others: &BTreeMap<u64, u64>) {
     for (code, count) in others {
         *sums.entry(*code).or_default() += count;
     }
@@ -399,18 +405,18 @@ fn merge_each(sums: &mut [Histogram<u64>], others: &[Histogram<u64>]) {
     }
 }
 
-fn pairs(map: &BTreeMap<u64, u64>) -> Vec<[u64; 2]> {
+pub(crate) fn pairs(map: &BTreeMap<u64, u64>) -> Vec<[u64; 2]> {
     map.iter().map(|(code, count)| [*code, *count]).collect()
 }
 
-fn from_pairs(value: &Value) -> Option<BTreeMap<u64, u64>> {
+pub(crate) fn from_pairs(value: &Value) -> Option<BTreeMap<u64, u64>> {
     let pair = |pair: &Value| Some((pair[0].as_u64()?, pair[1].as_u64()?));
     value.as_array()?.iter().map(pair).collect()
 }
 
 /// `[value, count, value, count, …]`: recorded again, every value falls into the bucket it came
 /// from, since all histograms of this program have the same bounds.
-fn buckets(histogram: &Histogram<u64>) -> Vec<u64> {
+pub(crate) fn buckets(histogram: &Histogram<u64>) -> Vec<u64> {
     histogram
         .iter_recorded()
         .flat_map(|bucket| [bucket.value_iterated_to(), bucket.count_at_value()])
@@ -421,7 +427,7 @@ fn each_buckets(histograms: &[Histogram<u64>]) -> Value {
     histograms.iter().map(buckets).collect()
 }
 
-fn from_buckets(value: &Value) -> Option<Histogram<u64>> {
+pub(crate) fn from_buckets(value: &Value) -> Option<Histogram<u64>> {
     let mut histogram = histogram();
     let numbers = numbers(value)?;
     let (pairs, []) = numbers.as_chunks::<2>() else {
@@ -466,6 +472,7 @@ mod tests {
             turned_away: 7,
             unsettled: 8,
             notices: 9,
+            returned: Returned::default(),
         }
     }
 

@@ -230,8 +230,19 @@ pub(crate) fn storm(target: &Target, plan: Plan, wait_restart: bool) -> Result<R
     Ok(report)
 }
 
+/// How connections are lost in a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// All are dropped here.
+    Own,
+    /// The server is killed, and started again.
+    Crash,
+    /// The server sends all away, each with its slot.
+    Drain,
+}
+
 /// As `storm`, while publications go on: each comes back by itself, as an SDK would, and resumes by position.
-pub(crate) fn busy_storm(target: &Target, plan: Plan, wait_restart: bool) -> Result<Report, LoadError> {
+pub(crate) fn busy_storm(target: &Target, plan: Plan, loss: Loss) -> Result<Report, LoadError> {
     let connections = plan.connections();
     let mut crew = Crew::gather(target, plan)?;
     crew.open()?;
@@ -240,7 +251,7 @@ pub(crate) fn busy_storm(target: &Target, plan: Plan, wait_restart: bool) -> Res
     let mut elapsed = crew.play(STORM_CALM, 0)?;
     eprintln!("{connections} connected");
     let closed_before = crew.status().closed;
-    if !wait_restart {
+    if loss == Loss::Own {
         crew.drop_all()?;
     }
     // Played on until the last is back.
@@ -275,6 +286,10 @@ pub(crate) fn busy_storm(target: &Target, plan: Plan, wait_restart: bool) -> Res
     if let (Some(lost), true) = (lost, back) {
         let seconds = until_back.saturating_duration_since(lost).as_secs_f64();
         report.figures.push(("seconds_until_all_are_back", seconds));
+    }
+    report.figures.extend(tally.returned.figures());
+    if loss == Loss::Drain {
+        report.wrong.extend(tally.returned.wrong());
     }
     report.print(target.json);
     Ok(report)

@@ -48,6 +48,8 @@ pub struct Head {
 #[derive(Debug, Clone)]
 pub struct Mark {
     pub at: Moment,
+    /// Since when everything was written that was put out.
+    pub idle_since: Moment,
     pub heads: Rc<BTreeMap<RoomName, Head>>,
 }
 

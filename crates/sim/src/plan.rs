@@ -11,7 +11,7 @@ use tidegate_wire::{RoomName, frame::Wishes};
 use crate::chance::Chance;
 
 /// One in so many runs has thousands of clients.
-const CROWD_ONE_IN: u64 = 200;
+const CROWD_ONE_IN: u64 = 150;
 
 const SIDES: [Side; 4] = [Side::Both, Side::Client, Side::Server, Side::Nobody];
 
@@ -232,7 +232,7 @@ impl Plan {
             false => chance.range(2, 24),
         };
         let steps = match is_crowd {
-            true => chance.range(10, 30),
+            true => chance.range(40, 120),
             false => chance.range(40, 240),
         };
         let clients = size.clients.unwrap_or(clients as usize);

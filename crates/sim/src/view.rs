@@ -26,7 +26,7 @@ use tidegate_wire::{
 use crate::{
     checks::{Violation, broken, check_reason},
     engine::{EngineRoom, Story},
-    network::Head,
+    network::{Head, Mark},
     wanted::{Wanted, is_wanted},
 };
 
@@ -77,6 +77,8 @@ pub struct View {
     told: u64,
     ahead: u64,
     wanted: Wanted,
+    /// When the last live events were put out, if it is known.
+    batch_at: Option<Moment>,
     /// The newest of each key that came: lane `latest`.
     newest: BTreeMap<Bytes, Offset>,
     /// The shard's memory is so small that newest ones may go.
@@ -101,6 +103,7 @@ impl Default for View {
             told: 0,
             ahead: 0,
             wanted: Wanted::default(),
+            batch_at: None,
             newest: BTreeMap::new(),
             may_forget_keys: false,
             members: None,
@@ -191,6 +194,7 @@ impl View {
         self.joined_at = joined.offset;
         (self.live, self.told, self.ahead) = (0, 0, 0);
         self.wanted = Wanted::of(&join.wishes);
+        self.batch_at = None;
         if self.replay.is_empty() {
             self.replay_ended();
             self.seen = Some(Position {
@@ -407,6 +411,21 @@ impl View {
         Ok(())
     }
 
+    /// Live events that came were put out at this moment.
+    pub fn check_rate(&mut self, at: Moment) -> Result<(), Violation> {
+        let before = self.batch_at.replace(at).filter(|before| *before != at);
+        let (Some(before), Some(interval)) = (before, self.wanted.interval()) else {
+            return Ok(());
+        };
+        match at.since(before) >= interval {
+            true => Ok(()),
+            false => broken(
+                "rate",
+                format!("batches at {before:?} and {at:?}, no closer than {interval:?} were wanted"),
+            ),
+        }
+    }
+
     /// A change of members came.
     pub fn on_members(&mut self, change: &MembersChange) {
         self.members_count = change.count;
@@ -425,9 +444,11 @@ impl View {
 /// Where nothing waits.
 impl View {
     /// Nothing waited for this subscriber when the shard stood at `head`: it has all it wants.
-    pub fn check_mark(&self, head: &Head, marked: Moment, room: &EngineRoom) -> Result<(), Violation> {
-        let rests = room.policy.batch + self.wanted.interval_max() * ROUNDS_MAX;
-        if marked.since(head.at) < rests || head.position.offset < self.joined_at {
+    pub fn check_mark(&self, head: &Head, mark: &Mark, room: &EngineRoom) -> Result<(), Violation> {
+        let rounds = self.wanted.interval_max() * ROUNDS_MAX;
+        let is_early =
+            mark.at.since(head.at) < room.policy.batch + rounds || mark.at.since(mark.idle_since) < rounds;
+        if is_early || head.position.offset < self.joined_at {
             return Ok(());
         }
         self.check_complete(head.position, room)

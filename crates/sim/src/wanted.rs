@@ -64,6 +64,14 @@ impl Wanted {
         intervals.max().unwrap_or_default()
     }
 
+    /// The least time between two batches, while its wishes have not changed.
+    pub fn interval(&self) -> Option<Duration> {
+        match &self.held[..] {
+            [held] => Some(held.interval),
+            _ => None,
+        }
+    }
+
     fn under<'a>(&'a self, publication: &Publication) -> impl Iterator<Item = bool> + 'a {
         let ordered = Moment(publication.stamps.ordered_us * 1_000);
         let key = publication.key.clone();

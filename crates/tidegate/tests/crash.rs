@@ -7,6 +7,8 @@
 
 #[path = "crash/state.rs"]
 mod state;
+// Of the support, signals are for others.
+#[allow(dead_code, reason = "shared with tests that use more of it")]
 mod support;
 
 use std::{

@@ -66,6 +66,8 @@ export interface ClientEvents {
   state: { state: State; why: string };
   /** A connection stands. */
   connected: Connected;
+  /** The server will close this connection, and wants us back after so many milliseconds: we come by ourselves, and miss nothing. */
+  draining: { inMs: number };
 }
 
 /** What a room tells. */
@@ -232,6 +234,7 @@ export class Client extends Emitter<ClientEvents> {
         this.#connected = connected;
         this.emit("connected", connected);
       },
+      onDraining: (inMs: number) => this.emit("draining", { inMs }),
     };
     const limits = { ...LIMITS, ...options.limits };
     this.#session = new Session(host, listener, this.#codec, { name: "tidegate-js", version: VERSION }, limits);

@@ -119,6 +119,8 @@ export interface Host {
 export interface Listener {
   onState(state: State, why: string): void;
   onConnected(connected: Connected): void;
+  /** The server will close this connection; the session comes back after so many milliseconds. */
+  onDraining(inMs: number): void;
 }
 
 /** What a room is told. */
@@ -161,6 +163,12 @@ export const LIMITS: Limits = {
 const BACKOFF_MIN = 500;
 /** A server may ask for no longer wait before the first attempt. */
 const RECONNECT_MAX = 10 * 60_000;
+/** No server spreads slots over a longer time. */
+const SLOT_MAX = 2 * 60 * 60_000;
+/** The server stops, or sends this client away: by a close with this code at its slot, or before. */
+const SHUTDOWN = 4000;
+/** The command begins something on a connection that is about to end. */
+const DRAINING = 104;
 /** A token is renewed this long before it expires, or a fifth of its time, where that is less. */
 const REFRESH_AHEAD_MAX = 60_000;
 /** Wait before a refresh that failed is tried again. */
@@ -197,6 +205,8 @@ export class Session {
   #isRefreshing = false;
   #attempts = 0;
   #reconnectMs = BACKOFF_MIN;
+  /** When the server wants us back: neither earlier nor at a random time. */
+  #slotAt: number | undefined;
   #frameBytesMax = FRAME_BYTES;
   #pingMs = 25_000;
   #pingAt = 0;
@@ -386,12 +396,14 @@ export class Session {
     const back = comeBack(code);
     if (back === "with_new_token") this.#token = undefined;
     if (back === "no") this.#end(why);
-    else this.#wait(why);
+    else this.#wait(why, code === SHUTDOWN);
   }
 
   /** The network may be back, or the page is seen again: do not wait any longer, and see whether anyone is there. */
   hurry(): void {
     if (this.#state === "waiting") {
+      // Everyone else's page may be seen again too; a slot is kept.
+      if (this.#slotAt !== undefined) return;
       this.#attempts = 0;
       this.#begin();
     } else if (this.#state === "connected") {
@@ -415,6 +427,7 @@ export class Session {
   #begin(): void {
     const now = this.host.now();
     this.#retryAt = undefined;
+    this.#slotAt = undefined;
     this.#openBy = now + this.limits.openTimeout;
     this.#setState("connecting", "");
     if (isDue(this.#expiresAt, now)) this.#token = undefined;
@@ -429,15 +442,23 @@ export class Session {
     this.#wait(why);
   }
 
-  /** Waits a random time, up to a bound that doubles: full jitter. */
-  #wait(why: string): void {
+  /** Waits for our slot, or a random time, up to a bound that doubles: full jitter. */
+  #wait(why: string, isSentAway = false): void {
     this.#forgetConnection();
-    const bound =
-      this.#attempts === 0
-        ? this.#reconnectMs
-        : Math.min(this.limits.backoffMax, BACKOFF_MIN * 2 ** Math.min(this.#attempts, 16));
-    this.#attempts++;
-    this.#retryAt = this.host.now() + this.host.random() * bound;
+    const now = this.host.now();
+    // A slot that is over counts only where the server itself closes at it: who lost the connection
+    // in another way is one of many, and they would all come at once.
+    if (this.#slotAt !== undefined && (isSentAway || this.#slotAt > now)) {
+      this.#retryAt = Math.max(now, this.#slotAt);
+    } else {
+      this.#slotAt = undefined;
+      // Never less than the server's own window: it knows how many there are.
+      const doubled = BACKOFF_MIN * 2 ** Math.min(this.#attempts, 16);
+      const bound =
+        this.#attempts === 0 ? this.#reconnectMs : Math.max(this.#reconnectMs, Math.min(this.limits.backoffMax, doubled));
+      this.#attempts++;
+      this.#retryAt = now + this.host.random() * bound;
+    }
     this.#setState("waiting", why);
     this.#plan();
   }
@@ -445,6 +466,7 @@ export class Session {
   #end(why: string): void {
     this.#forgetConnection();
     this.#retryAt = undefined;
+    this.#slotAt = undefined;
     this.#setState("closed", why);
     for (const call of this.#calls.drain()) call.reject(new RejectError(0, "closed", why));
     this.#plan();
@@ -489,7 +511,7 @@ export class Session {
       case "gap":
         return this.#onGap(frame);
       case "notice":
-        return this.#onNotice(frame.notice, frame.room);
+        return this.#onNotice(frame);
     }
   }
 
@@ -559,7 +581,9 @@ export class Session {
   #onReject(id: number, reject: RejectFrame): void {
     const error = new RejectError(reject.code, reject.name, reject.detail);
     const now = this.host.now();
-    const after = now + (reject.retryAfterMs ?? 1_000) * (1 + this.host.random());
+    // Where the connection ends, the next one has a time of its own already.
+    const jitter = reject.code === DRAINING ? 0 : this.host.random();
+    const after = now + (reject.retryAfterMs ?? 1_000) * (1 + jitter);
     const room = this.#joins.get(id);
     if (this.#calls.has(id)) {
       if (!isRetryable(reject.code) || !this.#calls.putBack(id, after)) this.#calls.answered(id)?.reject(error);
@@ -636,9 +660,13 @@ export class Session {
     this.#sendJoin(room);
   }
 
-  #onNotice(notice: string, name: string): void {
+  #onNotice({ notice, inMs, room: name }: Extract<Frame, { kind: "notice" }>): void {
     if (notice === "token_expiring") this.#refresh();
-    else if (notice === "removed") {
+    else if (notice === "draining") {
+      const wait = Math.min(Math.max(0, inMs), SLOT_MAX);
+      this.#slotAt = this.host.now() + wait;
+      this.listener.onDraining(wait);
+    } else if (notice === "removed") {
       const room = this.#rooms.get(name);
       this.#rooms.delete(name);
       room?.listener.onRemoved(new RejectError(202, "forbidden", "the new token does not grant this room"));

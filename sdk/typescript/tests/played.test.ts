@@ -41,6 +41,7 @@ type Heard = [name: string, about: unknown];
 
 class Player {
   now = 1_764_800_000_000;
+  slotAt: number | undefined;
   ticket = 0;
   sent: Message[] = [];
   heard: Heard[] = [];
@@ -66,6 +67,7 @@ class Player {
     const listener = {
       onState: (state: State, why: string) => this.heard.push(["state", [state, why]]),
       onConnected: (connected: Connected) => this.heard.push(["connected", connected]),
+      onDraining: (inMs: number) => this.heard.push(["draining", inMs]),
     };
     this.session = new Session(host, listener, CODECS[codec], { name: "test", version: "0" });
   }
@@ -309,6 +311,10 @@ class Player {
     const [[kind, said] = ["", {}]] = Object.entries(frame) as [string, Fields][];
     const room = String(said.room);
     if (kind === "notice") {
+      if (said.kind === "draining") {
+        this.slotAt = this.now + Number(said.in_ms);
+        return expect(this.heard).toEqual([["draining", said.in_ms]]);
+      }
       if (said.kind !== "removed") return expect(this.heard).toEqual([]);
       expect(this.heard).toMatchObject([[`${room} removed`, { code: 202 }]]);
       return this.isForgotten(room);
@@ -352,7 +358,14 @@ class Player {
     const [stays, needsNew] = [code >= 4500, code >= 4100 && code < 4200];
     expect(this.heard).toEqual([["state", [stays ? "closed" : "waiting", why]]]);
     if (stays) return;
-    this.now += LIMITS.backoffMax;
+    if (this.slotAt === undefined) this.now += LIMITS.backoffMax;
+    else {
+      // It was told when to come back, and comes then.
+      this.now = this.slotAt - 1;
+      this.session.tick();
+      expect(this.session.state).toBe("waiting");
+      this.now = this.slotAt;
+    }
     this.session.tick();
     expect(this.session.state).toBe("connecting");
     // A new token is asked for where the old one was refused; else the old one is used again.

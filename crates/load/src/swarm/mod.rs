@@ -39,6 +39,7 @@ use crate::{
     LoadError, Target,
     plan::{Burst, Plan, Reading, Role, SEATS_MAX, Timeline},
     process::steady_ns,
+    returned::{Returned, WayBack},
     tally::{Answers, Received, Slot, histogram},
 };
 
@@ -82,6 +83,7 @@ struct Connection {
     allowance: f64,
     /// It has left the rooms that it enters.
     is_away: bool,
+    way_back: WayBack,
 }
 
 /// See the file.
@@ -129,6 +131,7 @@ pub(crate) struct Swarm {
     pub(crate) closes: BTreeMap<u64, u64>,
     pub(crate) turned_away: u64,
     pub(crate) notices: u64,
+    pub(crate) returned: Returned,
     /// Seeded chance (xorshift): masks nobody attacks, and waits.
     chance: u32,
 }
@@ -175,6 +178,7 @@ impl Swarm {
             closes: BTreeMap::new(),
             turned_away: 0,
             notices: 0,
+            returned: Returned::default(),
             chance: 0x9e37_79b9,
         })
     }
@@ -195,6 +199,7 @@ impl Swarm {
             attempts: 0,
             allowance: 0.0,
             is_away: false,
+            way_back: WayBack::default(),
         });
     }
 
@@ -415,7 +420,7 @@ impl Swarm {
                 self.closed += 1;
                 *self.closes.entry(code.unwrap_or(1006).into()).or_default() += 1;
                 if self.comes_back {
-                    self.come_back(index, self.reconnect_ms);
+                    self.come_back_when_due(index);
                 }
             }
             Stage::Opening | Stage::Joining => self.refuse(index, why),
@@ -493,7 +498,7 @@ impl Swarm {
                     seat.on_members(payload);
                 }
             }
-            () if payload.starts_with(b"{\"notice\"") => self.notices += 1,
+            () if payload.starts_with(b"{\"notice\"") => self.on_notice(index, payload),
             // Pushes of a later server.
             () => {}
         }
@@ -560,6 +565,17 @@ impl Swarm {
         {
             let (phase, _) = self.timeline.phase(intended);
             received.latency_us[phase].saturating_record((now_ns.saturating_sub(intended) / 1_000).max(1));
+        }
+    }
+
+    fn on_notice(&mut self, index: usize, notice: &[u8]) {
+        self.notices += 1;
+        if text_after(notice, b"\"kind\":\"") == Some(b"draining")
+            && let Some(in_ms) = number_after(notice, b"\"in_ms\":")
+        {
+            let slot_ns = steady_ns() + in_ms * 1_000_000;
+            let way_back = &mut self.connections[index].way_back;
+            way_back.on_told(slot_ns, &mut self.returned);
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a swarm comes in: so many handshakes at a time, connect and joins in one frame, and what is
 //! known of those that were refused. Who is lost while something is played, or is told to come later,
-//! comes back as an SDK would: after a random wait, longer each time.
+//! comes back as an SDK would: at its slot, or after a random wait, longer each time.
 
 use std::{
     cmp::Reverse,
@@ -66,6 +66,8 @@ impl Swarm {
     }
 
     fn open(&mut self, index: usize) -> Result<(), LoadError> {
+        let way_back = &self.connections[index].way_back;
+        way_back.on_attempt(steady_ns(), &mut self.returned);
         match self.try_open(index) {
             Ok(()) => {
                 self.opening += 1;
@@ -73,7 +75,7 @@ impl Swarm {
             }
             // A server that is not there says so at once, on loopback.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && self.comes_back => {
-                self.come_back(index, AGAIN_MS);
+                self.come_back(index, self.again_ms());
                 Ok(())
             }
             Err(why) => Err(LoadError::System { what: "connect", why }),
@@ -112,6 +114,7 @@ impl Swarm {
         let connection = &mut self.connections[index];
         connection.stage = Stage::Ready;
         (connection.attempts, connection.in_flight, connection.allowance) = (0, 0, 0.0);
+        connection.way_back.on_back(steady_ns(), &mut self.returned);
         self.ready += 1;
         self.opening -= 1;
         if let Some((_, since)) = &mut self.refusal {
@@ -141,14 +144,22 @@ impl Swarm {
 
     /// Someone who was coming in was turned away. It tries again; but where nobody comes in any more the run ends.
     pub(super) fn refuse(&mut self, index: usize, why: String) {
-        self.turn_away(index, why, 0, AGAIN_MS);
+        self.turn_away(index, why, 0, self.again_ms());
+    }
+
+    /// Upper end of the wait after a refusal: never less than the server's own window, where it has told one.
+    fn again_ms(&self) -> u64 {
+        match self.comes_back {
+            true => self.reconnect_ms.max(AGAIN_MS),
+            false => AGAIN_MS,
+        }
     }
 
     fn turn_away(&mut self, index: usize, why: String, after_ms: u64, spread_ms: u64) {
         let connection = &mut self.connections[index];
         (connection.socket, connection.stage) = (None, Stage::Closed);
         connection.unsent = Vec::new();
-        let spread_ms = (spread_ms << connection.attempts.min(10)).min(AGAIN_MS_MAX);
+        let spread_ms = (spread_ms << connection.attempts.min(10)).min(AGAIN_MS_MAX.max(spread_ms));
         connection.attempts += 1;
         self.opening -= 1;
         self.turned_away += 1;
@@ -156,6 +167,16 @@ impl Swarm {
         self.refusal = Some((why, since));
         let wait_ms = after_ms + u64::from(self.draw()) % spread_ms.max(1);
         self.come_back_in(index, wait_ms);
+    }
+
+    /// It was lost: comes back at its slot, or after a random wait in the server's window.
+    pub(super) fn come_back_when_due(&mut self, index: usize) {
+        let way_back = &mut self.connections[index].way_back;
+        way_back.on_lost(steady_ns(), &mut self.returned);
+        match way_back.slot_ns {
+            Some(slot_ns) => self.returns.push(Reverse((slot_ns, index))),
+            None => self.come_back(index, self.reconnect_ms),
+        }
     }
 
     /// Comes back after a random wait below a bound.

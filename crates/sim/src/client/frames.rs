@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use tidegate_core::Moment;
 use tidegate_wire::{
-    Command, Reject, RejectCode, ServerFrame,
-    frame::{Join, Joined, Notice, Ok as Reply, Push},
+    Command, Reject, RejectCode, RoomName, ServerFrame,
+    frame::{GapReason, Join, Joined, Notice, Ok as Reply, Push},
     ws::reader::{Inflater, Message},
 };
 
 use super::{Client, Out, REFRESH_RETRY, Rooms};
 use crate::{
     checks::{Violation, broken, check_page, check_published},
+    mutation::Mutation,
     network::Mark,
 };
 
@@ -67,13 +68,21 @@ impl Client {
         for (name, head) in mark.heads.iter() {
             let joined = self.rooms.get(name).filter(|room| room.is_joined);
             if let (Some(state), Some(truth)) = (joined, rooms.get(name)) {
-                let complete = state.view.check_mark(head, mark.at, truth);
+                let complete = state.view.check_mark(head, mark, truth);
                 if let Err(Violation { check, detail }) = complete {
                     return broken(check, format!("{name:?}, marked at {:?}: {detail}", mark.at));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Live events of a room that came were put out at this moment.
+    pub fn check_rate(&mut self, room: &RoomName, at: Moment) -> Result<(), Violation> {
+        match self.rooms.get_mut(room).filter(|room| room.is_joined) {
+            Some(state) => state.view.check_rate(at),
+            None => Ok(()),
+        }
     }
 
     fn on_frame(
@@ -237,10 +246,17 @@ impl Client {
             }
             Push::Gap {
                 room,
-                position,
+                mut position,
                 reason,
-                count,
+                mut count,
             } => {
+                if matches!(reason, GapReason::Conflated | GapReason::Dropped) {
+                    count += u64::from(self.planted.strikes(Mutation::MiscountGap));
+                    position.offset += u64::from(self.planted.strikes(Mutation::MoveGap));
+                    if self.planted.strikes(Mutation::ForgetGap) {
+                        return Ok(());
+                    }
+                }
                 let joined = self.rooms.get_mut(&room).filter(|state| state.is_joined);
                 if let (Some(state), Some(truth)) = (joined, rooms.get(&room)) {
                     state.view.on_gap(position, reason, count, truth)?;

@@ -67,6 +67,8 @@ pub struct RoomState {
     pub options: JoinOptions,
     pub view: View,
     pub is_joined: bool,
+    /// The wishes last asked for.
+    asked: Wishes,
     join_id: u32,
     retry_at: Option<Moment>,
 }
@@ -170,6 +172,7 @@ impl Client {
             options,
             view: View::default(),
             is_joined: false,
+            asked: Wishes::default(),
             join_id: 0,
             retry_at: None,
         };
@@ -453,7 +456,7 @@ impl Client {
             members,
             wishes,
         } = state.options.clone();
-        let join = Join {
+        let mut join = Join {
             room: name.clone(),
             since,
             last,
@@ -463,6 +466,8 @@ impl Client {
             state: false,
         };
         self.joins.insert(id, join.clone());
+        state.asked = join.wishes.clone();
+        alter(&self.planted, &mut join.wishes);
         (id, join)
     }
 
@@ -471,8 +476,13 @@ impl Client {
             return;
         };
         let room = name.clone();
-        let wishes = state.options.wishes.clone();
+        let mut wishes = state.options.wishes.clone();
         state.view.on_filter(&wishes);
+        let before = std::mem::replace(&mut state.asked, wishes.clone());
+        if self.planted.strikes(Mutation::IgnoreFilter) {
+            wishes = before;
+        }
+        alter(&self.planted, &mut wishes);
         let id = self.send(Command::Filter(Filter { room, wishes }), out);
         self.filters.insert(id, name.clone());
     }
@@ -482,6 +492,19 @@ impl Client {
         let id = self.next_id;
         out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
         id
+    }
+}
+
+/// Wishes as a server has them: some planted bugs are there.
+fn alter(planted: &Planted, wishes: &mut Wishes) {
+    if planted.is(Mutation::IgnoreKeys) {
+        wishes.keys = None;
+    }
+    if planted.is(Mutation::IgnoreRate) {
+        wishes.max_rate = None;
+    }
+    if planted.is(Mutation::SlackRate) && wishes.max_rate.is_some() {
+        wishes.max_rate = Some(0.1);
     }
 }
 

@@ -69,10 +69,9 @@ impl Node {
     /// `reliable` with all subscribers of the shard visited at most so often in between, in
     /// `lossy` before its deadline.
     pub fn check_in_time(&self, room: &RoomName, offset: Offset, stamp: Stamp) -> Result<u64, Violation> {
-        let (Some((visits, at)), Some(policy)) = (
-            self.born.get(&(room.clone(), offset)),
-            self.setup.policies.of(room),
-        ) else {
+        let (Some((visits, at)), Some(policy)) =
+            (self.born.get(&(room.clone(), offset)), self.promised.of(room))
+        else {
             return Ok(0);
         };
         let age = stamp.at.since(*at);

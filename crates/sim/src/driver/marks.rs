@@ -87,7 +87,12 @@ impl Node {
             self.to_mark.remove(&conn);
             if let Some(link) = self.links.get(&conn) {
                 let heads = heads.clone();
-                let mark = Mark { at: now, heads };
+                let idle_since = self.cleared.get(&conn).copied().unwrap_or_default();
+                let mark = Mark {
+                    at: now,
+                    idle_since,
+                    heads,
+                };
                 outside.network.mark(*link, mark, now, outside.agenda);
             }
         }

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_core::{
-    ConnId, Link, Moment, Setup, Shard,
+    ConnId, Link, Moment, Policies, Setup, Shard,
     grant::{Claims, Grant},
     request::{Event, Request},
 };
@@ -73,6 +73,8 @@ pub struct Node {
     /// Connections to mark when nothing waits for them.
     to_mark: BTreeSet<ConnId>,
     setup: Setup,
+    /// What the namespaces promise, whatever the shard was told.
+    promised: Policies,
     pace: Pace,
     turn_ends: Moment,
     visits_total: u64,
@@ -80,6 +82,10 @@ pub struct Node {
     links: BTreeMap<ConnId, usize>,
     heard: BTreeMap<ConnId, Moment>,
     blocked: BTreeSet<ConnId>,
+    /// Blocked before the last write.
+    was_blocked: BTreeSet<ConnId>,
+    /// When they last were.
+    cleared: BTreeMap<ConnId, Moment>,
     writable: Vec<ConnId>,
     verifying: VecDeque<(Moment, ConnId, String)>,
     farewells: BTreeMap<ConnId, Moment>,
@@ -94,11 +100,23 @@ pub struct Node {
 impl Node {
     pub fn new(
         setup: Setup,
+        promised: Policies,
         pace: Pace,
         seed: u64,
         grants: Rc<[Grant]>,
-        now: Moment,
         planted: Planted,
+    ) -> Self {
+        Self::begin(setup, promised, pace, seed, grants, planted, Moment(0))
+    }
+
+    fn begin(
+        setup: Setup,
+        promised: Policies,
+        pace: Pace,
+        seed: u64,
+        grants: Rc<[Grant]>,
+        planted: Planted,
+        now: Moment,
     ) -> Self {
         let index = usize::from(setup.index);
         Self {
@@ -113,6 +131,7 @@ impl Node {
             heads: BTreeMap::new(),
             asked: BTreeMap::new(),
             to_mark: BTreeSet::new(),
+            promised,
             pace,
             turn_ends: now,
             visits_total: 0,
@@ -120,6 +139,8 @@ impl Node {
             links: BTreeMap::new(),
             heard: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            was_blocked: BTreeSet::new(),
+            cleared: BTreeMap::new(),
             writable: Vec::new(),
             verifying: VecDeque::new(),
             farewells: BTreeMap::new(),
@@ -142,13 +163,14 @@ impl Node {
         // Bytes of the process before may still be on their way, with their count of visits.
         let (turn_at, visits_total) = (self.turn_at, self.visits_total);
         let seed = self.chance.number();
-        *self = Self::new(
+        *self = Self::begin(
             setup,
+            self.promised.clone(),
             self.pace,
             seed,
             self.grants.clone(),
-            now,
             self.planted.clone(),
+            now,
         );
         self.turn_at = turn_at;
         self.visits_total = visits_total;
@@ -304,6 +326,7 @@ impl Node {
     }
 
     fn move_pulse(&mut self, now: Moment) {
+        let forgives = self.planted.is(Mutation::KeepSilent);
         if now < self.next_pulse {
             return;
         }
@@ -314,7 +337,7 @@ impl Node {
                 continue;
             }
             let heard = self.heard.get(&conn).copied().unwrap_or_default();
-            if now.since(heard) >= interval * 2 {
+            if now.since(heard) >= interval * 2 && !forgives {
                 self.shard.close(conn, CloseReason::PingTimeout, now);
             } else {
                 self.shard.push_control(conn, Bytes::from_static(PING), now);
@@ -339,6 +362,10 @@ impl Node {
             return;
         };
         let was_blocked = self.blocked.remove(&conn);
+        if !was_blocked && self.was_blocked.remove(&conn) && self.planted.strikes(Mutation::LoseCatchUp) {
+            let waits = self.shard.outbox_bytes(conn);
+            self.shard.handle_written(conn, waits, now);
+        }
         let stamp = (!was_blocked).then_some(Stamp {
             at: now,
             visits: self.visits_total,
@@ -368,6 +395,8 @@ impl Node {
         }
         if was_blocked {
             self.to_mark.insert(conn);
+            self.was_blocked.insert(conn);
+            self.cleared.insert(conn, now);
         }
         if self.farewells.contains_key(&conn) {
             self.remove(conn, now, outside);
@@ -383,6 +412,8 @@ impl Node {
         self.blocked.remove(&conn);
         self.farewells.remove(&conn);
         self.to_mark.remove(&conn);
+        self.was_blocked.remove(&conn);
+        self.cleared.remove(&conn);
         outside.network.links[link].conn = None;
         outside.network.finish(link, now, outside.agenda);
         if !self.planted.strikes(Mutation::ForgetClosed) {

@@ -9,7 +9,7 @@ mod rest;
 use std::{rc::Rc, time::Duration};
 
 use tidegate_core::{
-    Moment, Policies, Setup, WallClock,
+    Lane, Moment, Policies, Policy, Setup, WallClock,
     grant::{Grant, Rights},
     request::Event,
 };
@@ -29,6 +29,9 @@ use crate::{
 
 /// Time to come to rest after the faults end: reconnects, leases, timeouts.
 const REST: Duration = Duration::from_secs(40);
+
+/// Longer than any run.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Time until nothing is left of those who went, once pings have failed: lingering rooms, leases.
 const GONE: Duration = Duration::from_secs(6);
@@ -130,16 +133,23 @@ impl World {
             pattern: "*".into(),
             rights: Rights::ALL,
         }]);
+        let shard_policies = plan
+            .policies
+            .iter()
+            .cloned()
+            .map(|policy| altered(policy, mutation));
+        let shard_policies = Policies::new(shard_policies);
         let node = |index: usize| {
             let setup = Setup {
                 index: index as u16,
-                policies: policies.clone(),
+                policies: shard_policies.clone(),
                 limits: plan.limits.clone(),
                 wall: WallClock { origin_us: 0 },
                 seed: plan.seed,
             };
             let planted = Planted::new(mutation, plan.seed, index);
-            Node::new(setup, plan.pace, plan.seed, grants.clone(), Moment(0), planted)
+            let promised = policies.clone();
+            Node::new(setup, promised, plan.pace, plan.seed, grants.clone(), planted)
         };
         Self {
             now: Moment(0),
@@ -346,6 +356,7 @@ impl World {
         let node = &self.nodes[self.network.links[link].shard];
         for (room, offset) in live {
             if let Some(stamp) = stamp {
+                self.clients[client].check_rate(&room, stamp.at)?;
                 let waited = node.check_in_time(&room, offset, stamp)?;
                 self.stats.visits_waited = self.stats.visits_waited.max(waited);
             }
@@ -414,6 +425,18 @@ impl World {
             conn: link.conn,
         }
     }
+}
+
+/// A policy as a shard has it: some planted bugs are there.
+fn altered(mut policy: Policy, mutation: Option<Mutation>) -> Policy {
+    match (mutation, policy.lane) {
+        (Some(Mutation::ForgetKey), Lane::Latest) => (policy.keys_max, policy.window_count) = (0, 1),
+        (Some(Mutation::MixLanes), Lane::Latest) => policy.lane = Lane::Lossy,
+        (Some(Mutation::IgnoreDeadline), _) => policy.deadline = LONG,
+        (Some(Mutation::LoseBatchTimer), _) if !policy.batch.is_zero() => policy.batch = LONG,
+        _ => {}
+    }
+    policy
 }
 
 struct Link {

@@ -96,6 +96,19 @@ impl Server {
         }
     }
 
+    /// SIGTERM, and nothing more.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).expect("not zero");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it was not waited for");
+    }
+
+    /// Its exit code, once it has ended; none if a signal ended it.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it was started");
+        wait_until("the server ends", || matches!(child.try_wait(), Ok(Some(_))));
+        child.wait().expect("it has ended").code()
+    }
+
     fn logs(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
