@@ -24,23 +24,22 @@ from ratios import BINARY, SECRET, free_port, start
 MIB = 1 << 20
 
 
-def load(arguments, words, end=None):
-    """One run against a server of its own; returns the generator's report."""
+def load(arguments, words, stop=None):
+    """One run against a server of its own, stopped by a signal and replaced when all are connected; returns the report."""
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as directory:
         port, directory = free_port(), pathlib.Path(directory)
         server = start("tidegate", port, directory, arguments, "lanes.toml")
         try:
             command = ["taskset", "-c", arguments.load_cores, BINARY, "load", *replaced(words, arguments.words)]
             command += ["--url", f"ws://127.0.0.1:{port}/v1/ws", "--json", "--secret", SECRET]
-            # Another process has another pid after the end of the first.
-            waits = {signal.SIGKILL: ["--wait-restart"], signal.SIGTERM: ["--drain"]}
-            command += waits.get(end, ["--pid", str(server.pid)])
+            # The process that replaces it has another pid.
+            command += [] if stop else ["--pid", str(server.pid)]
             process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            if end:
+            if stop:
                 for line in process.stderr:
                     if line.rstrip().endswith("connected") and " of " not in line:
                         break
-                server.send_signal(end)
+                server.send_signal(stop)
                 server.wait()
                 server = start("tidegate", port, directory, arguments, "lanes.toml")
             stdout, stderr = process.communicate()
@@ -117,8 +116,8 @@ def bid(arguments):
 
 
 def crash(arguments):
-    words = ["storm", "--connections", 18000, "--rooms", 1000, "--rate", 200, "--seconds", 20]
-    report = load(arguments, words, end=signal.SIGKILL)
+    words = ["storm", "--wait-restart", "--connections", 18000, "--rooms", 1000, "--rate", 200, "--seconds", 20]
+    report = load(arguments, words, stop=signal.SIGKILL)
     yield "seconds until all are back", report.get("seconds_until_all_are_back", float("inf")), "<=", 60
     yield "missed", report["storm"]["missed"] + report["storm"]["lost"], "<=", 0
     yield "replayed", report["storm"]["replayed"], None, None
@@ -127,9 +126,8 @@ def crash(arguments):
 
 
 def drain(arguments):
-    # Each room has a publication before the end, and its epoch with it.
-    words = ["storm", "--connections", 18000, "--rooms", 400, "--rate", 200, "--seconds", 60]
-    report = load(arguments, words, end=signal.SIGTERM)
+    words = ["storm", "--drain", "--connections", 18000, "--rooms", 400, "--rate", 200, "--seconds", 60]
+    report = load(arguments, words, stop=signal.SIGTERM)
     yield "slots a second", report["slots_per_second"], None, None
     yield "reconnects in the busiest second, of that", report["reconnects_peak_to_paced"], "<=", 1.5
     yield "attempts before their slot", report["attempts_before_slot"], "<=", 0
