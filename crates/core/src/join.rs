@@ -404,7 +404,7 @@ impl Shard {
         let snapshot = match join.wants_state() {
             true => match self.promise_state(room_id, &join.wishes, head.offset, now) {
                 Some(snapshot) => Some(snapshot),
-                None => return self.await_state(room_id, join, now),
+                None => return self.wait_for_state(room_id, join, now),
             },
             false => None,
         };

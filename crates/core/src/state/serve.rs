@@ -281,7 +281,7 @@ impl Shard {
     }
 
     /// A join waits for the room's state, which is read unless that is under way.
-    pub(crate) fn await_state(&mut self, room_id: RoomId, join: PendingJoin, now: Moment) {
+    pub(crate) fn wait_for_state(&mut self, room_id: RoomId, join: PendingJoin, now: Moment) {
         let room = &mut self.rooms[room_id.0 as usize];
         room.waiting.push(join);
         if room.state.is_some() {
