@@ -31,7 +31,7 @@ use crate::{
     request::{HistoryQuery, Request},
     room::{Room, RoomId, Subscriber, Wants},
     session::{Joining, Membership, Stage},
-    shard::{ConnId, Pending, Shard},
+    shard::{ConnId, Shard},
 };
 
 /// Bytes asked for in one history page of a replay.
@@ -280,14 +280,11 @@ impl Shard {
         };
         match plan(room, head, &mut join, &self.setup.limits) {
             Plan::Fetch(query) => {
-                room.replaying += 1;
-                let room = room.name.clone();
-                let pending = Pending::Replay {
-                    room: room_id,
-                    join: Box::new(join),
-                };
-                let ticket = self.issue(pending, now);
-                self.requests.push_back(Request::History { ticket, room, query });
+                if let Err(reject) = self.admit_replay() {
+                    self.refuse_join(room_id, &join, reject, now);
+                    return self.linger_if_idle(room_id, now);
+                }
+                self.read_for_join(room_id, join, query, now);
             }
             Plan::Finish { after } => self.finish_join(room_id, join, head, after, now),
         }

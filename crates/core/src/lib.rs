@@ -11,6 +11,7 @@ mod encoder;
 mod event;
 mod fanout;
 mod feed;
+mod gate;
 pub mod grant;
 mod join;
 pub mod limits;
@@ -25,7 +26,8 @@ mod session;
 pub mod shard;
 mod walks;
 
-pub use counters::Counters;
+pub use admission::Admission;
+pub use counters::{Counters, GateCounters, LimitCounters};
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};
 pub use outbox::Lane;

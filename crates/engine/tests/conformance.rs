@@ -159,6 +159,7 @@ impl Bench {
             key: Bytes::new(),
             sent_us: 1,
             received_us: 2,
+            source: tidegate_core::request::Source::Backend,
         });
         self.submit(port, Request::Publish { ticket, publish });
         ticket

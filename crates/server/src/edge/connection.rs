@@ -2,8 +2,10 @@
 
 use mio::net::TcpStream;
 use rustls::ServerConnection;
-use tidegate_core::ConnId;
+use tidegate_core::{ConnId, request::Address};
 use tidegate_wire::ws::reader::Reader;
+
+use super::crowd::Place;
 
 /// How far a connection has come.
 pub(crate) enum Phase {
@@ -32,6 +34,16 @@ pub(crate) struct Connection {
     /// When something last came: milliseconds since the start, wrapping.
     pub(crate) heard_ms: u32,
     pub(crate) flags: Flags,
+    /// Where it comes from, if anything depends on it.
+    pub(crate) guest: Option<Box<Guest>>,
+}
+
+/// Where a connection comes from, and its share of what that may have.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) address: Address,
+    /// Given back when this is dropped.
+    pub(crate) place: Option<Place>,
 }
 
 /// What is known of a socket between its edges.
@@ -58,6 +70,7 @@ impl Connection {
             generation,
             heard_ms,
             flags: Flags::default(),
+            guest: None,
         }
     }
 

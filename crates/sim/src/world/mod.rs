@@ -127,6 +127,7 @@ impl World {
                 index: index as u16,
                 policies: policies.clone(),
                 limits: plan.limits.clone(),
+                admission: tidegate_core::Admission::default(),
                 wall: WallClock { origin_us: 0 },
                 seed: plan.seed,
             };
