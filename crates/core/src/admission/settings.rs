@@ -108,7 +108,10 @@ impl Default for Admission {
         Self {
             publishes: Adaptive::default(),
             replays: Adaptive::default(),
-            handshakes: Adaptive::default(),
+            handshakes: Adaptive {
+                floor: 1_024,
+                ..Adaptive::default()
+            },
             calls: Adaptive::default(),
             stall_max: Duration::from_millis(50),
             rates: Rates::default(),

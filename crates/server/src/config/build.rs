@@ -172,7 +172,7 @@ fn admission(table: &Table, problems: &mut Problems) -> Admission {
     Admission {
         publishes: adaptive(table, "publishes", problems),
         replays: adaptive(table, "replays", problems),
-        handshakes: adaptive(table, "handshakes", problems),
+        handshakes: handshakes(table, problems),
         calls: adaptive(table, "calls", problems),
         stall_max: table.duration("stall_max"),
         rates: Rates {
@@ -212,6 +212,19 @@ fn adaptive(table: &Table, class: &str, problems: &mut Problems) -> Adaptive {
         return Adaptive::default();
     }
     adaptive
+}
+
+/// Their floor has a default of its own, which gives way to a ceiling that is written.
+fn handshakes(table: &Table, problems: &mut Problems) -> Adaptive {
+    let own = Part::of(table, "handshakes", &keys::ADMISSION_HANDSHAKES);
+    let adaptive = adaptive(table, "handshakes", problems);
+    match own.is_written("floor") {
+        true => adaptive,
+        false => Adaptive {
+            floor: own.count("floor").min(adaptive.ceiling),
+            ..adaptive
+        },
+    }
 }
 
 /// None for 0.

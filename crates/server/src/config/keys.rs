@@ -17,7 +17,7 @@ pub(super) struct Section {
 }
 
 /// One key.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub name: &'static str,
     pub kind: Kind,
@@ -654,7 +654,16 @@ pub(super) static ADMISSION_REPLAYS: Section = Section {
 pub(super) static ADMISSION_HANDSHAKES: Section = Section {
     path: "admission.handshakes",
     doc: "From the upgrade (with TLS: from accept) to `connected`. Above the limit 503; with TLS closed before its handshake.",
-    keys: OVERRIDES,
+    keys: &[
+        OVERRIDES[0],
+        key(
+            "floor",
+            count(1, 1_000_000),
+            "1024",
+            "In place of `admission.floor`: handshakes take the time of their clients' round trips, and little of the server's.",
+        ),
+        OVERRIDES[2],
+    ],
 };
 
 pub(super) static ADMISSION_CALLS: Section = Section {
