@@ -30,11 +30,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(kind, port, directory, arguments):
+def start(kind, port, directory, arguments, config_name="tidegate.toml"):
     pinned = ["taskset", "-c", arguments.server_cores]
     if kind == "tidegate":
         config = directory / "tidegate.toml"
-        config.write_text((ROOT / "bench/tidegate.toml").read_text())
+        config.write_text((ROOT / "bench" / config_name).read_text())
         command = [BINARY, "serve", "--config", config, "--listen", f"127.0.0.1:{port}"]
         command += ["--shards", str(arguments.shards)]
     else:

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tidegate_core::{
     ConnId, Lane, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
+    drain::{ComeBack, Pacing},
     grant::{Claims, Grant, Rights},
     request::{Attachment, Event, Request},
 };
@@ -35,6 +36,8 @@ enum Step {
     FanOut { visits: u8 },
     Advance { ms: u16 },
     ShutDown,
+    Drain { here: bool, within_ms: u16 },
+    Rebalance { percent: u8, within_ms: u16 },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -83,11 +86,12 @@ impl World {
         Position { epoch: Epoch(1), offset: self.offsets[place] }
     }
 
-    fn publication(&mut self, room: &RoomName, data: Payload, key: Bytes) -> Publication {
+    fn publication(&mut self, room: &RoomName, lane: Option<Lane>, data: Payload, key: Bytes) -> Publication {
         let place = ROOMS.iter().position(|r| *r == room.as_str()).unwrap_or(0);
         self.offsets[place] += 1;
         Publication {
             offset: self.offsets[place],
+            lane,
             data,
             from: "u".into(),
             msg: Bytes::new(),
@@ -111,7 +115,7 @@ impl World {
                 if refuse {
                     Event::Published { ticket, result: Err(reject) }
                 } else {
-                    let publication = self.publication(&publish.room, publish.data, publish.key);
+                    let publication = self.publication(&publish.room, publish.lane, publish.data, publish.key);
                     let room = publish.room;
                     self.shard.handle_event(Event::Publication { room: room.clone(), publication }, now);
                     let result = Ok(Published { position: self.head(&room), duplicate: false });
@@ -123,6 +127,7 @@ impl World {
                 let from = query.since.map_or(0, |since| since.offset) + 1;
                 let publications = (from..=head.offset).take(query.limit as usize).map(|offset| Publication {
                     offset,
+                    lane: None,
                     data: Payload::Json("1".into()),
                     from: Bytes::new(),
                     msg: Bytes::new(),
@@ -234,6 +239,16 @@ impl World {
                 self.shard.handle_timeout(self.now);
             }
             Step::ShutDown => self.shard.shut_down(now),
+            Step::Drain { here, within_ms } => {
+                let come_back = match here {
+                    true => ComeBack::Here { first_slot: Duration::ZERO, patience: Duration::from_millis(50) },
+                    false => ComeBack::Elsewhere,
+                };
+                self.shard.drain(come_back, pacing(within_ms), now);
+            }
+            Step::Rebalance { percent, within_ms } => {
+                self.shard.rebalance(percent, pacing(within_ms), now);
+            }
         }
         while let Some((conn, _)) = self.shard.poll_verify() {
             let grant = Grant { pattern: "*".into(), rights: Rights::ALL };
@@ -249,6 +264,10 @@ impl World {
             assert!(self.shard.outbox_bytes(*conn) <= 8 * 1024, "an outbox beyond its bound");
         }
     }
+}
+
+fn pacing(within_ms: u16) -> Pacing {
+    Pacing { within: Duration::from_millis(within_ms.into()), per_second: 10, shards: 2 }
 }
 
 fuzz_target!(|steps: Vec<Step>| {

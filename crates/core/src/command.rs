@@ -17,6 +17,7 @@ use crate::{
     join::{check_wishes, forbidden, unknown_namespace},
     moment::Moment,
     outbox::Lane,
+    policy::Policy,
     request::{Exit, HistoryQuery, NewPublication, Request},
     room::Wants,
     session::{Stage, Verifying},
@@ -51,6 +52,11 @@ impl Shard {
 
     fn on_request(&mut self, conn: ConnId, request: frame::Request, now: Moment) {
         let frame::Request { id, command } = request;
+        if !matches!(command, Command::Ping { .. } | Command::Leave { .. })
+            && let Some(reject) = self.refuse_while_parting(conn, now)
+        {
+            return self.reject(conn, id, reject, now);
+        }
         let session = &mut self.sessions[conn.index as usize];
         match (session.stage, command) {
             (Stage::Closing, _) => {}
@@ -275,6 +281,7 @@ impl Shard {
         session.in_flight += 1;
         let publication = Box::new(NewPublication {
             room: publish.room,
+            lane: publish.lane,
             data: publish.data,
             from: session.user.clone(),
             msg: publish.msg,
@@ -299,6 +306,7 @@ impl Shard {
             let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
             return Err(Reject::new(RejectCode::TooLarge, detail));
         }
+        check_lane(publish.lane, policy)?;
         self.admit_request(conn)?;
         // A room this far behind would only get further behind, and then lose its readers.
         let room = self.rooms_by_name.get(&publish.room);
@@ -306,7 +314,7 @@ impl Shard {
         if pending > self.setup.limits.outbox_bytes_max / 2 {
             return Err(self.overloaded("the room's fan-out is behind"));
         }
-        Ok(policy.lane)
+        Ok(publish.lane.unwrap_or(policy.lane))
     }
 
     /// Bounds what one session and the whole shard may have waiting at the engine.
@@ -382,5 +390,23 @@ impl Shard {
 
     pub(crate) fn overloaded(&self, what: &str) -> Reject {
         Reject::retry(RejectCode::Overloaded, 1_000, what)
+    }
+}
+
+/// A publication may promise less than its namespace: fresh or not at all. That one key's newest is enough is told by the
+/// namespace only, because order within a room is kept.
+pub fn check_lane(lane: Option<Lane>, policy: &Policy) -> Result<(), Reject> {
+    let is_less = |lane| lane == policy.lane || lane == Lane::Lossy;
+    match lane {
+        Some(lane) if !is_less(lane) => {
+            let detail = format!(
+                "a publication in {:?} is `{}`, or `lossy`; not `{}`",
+                policy.namespace,
+                policy.lane.name(),
+                lane.name()
+            );
+            Err(Reject::new(RejectCode::Disabled, detail))
+        }
+        _ => Ok(()),
     }
 }

@@ -13,6 +13,10 @@ pub struct Counters {
     pub connections_total: u64,
     /// Rooms with a subscriber here now.
     pub rooms: u64,
+    /// Rooms that ask for more than their policy's share of the shard's time now.
+    pub hot_rooms: u64,
+    /// Times a room became hot.
+    pub hot_rooms_total: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Commands received.
@@ -29,6 +33,10 @@ pub struct Counters {
     pub replayed_total: u64,
     /// Gaps told.
     pub gaps_total: u64,
+    /// Sessions now that have a slot, and are being sent away.
+    pub leaving: u64,
+    /// Slots told.
+    pub slots_told_total: u64,
     /// Bytes waiting in all outboxes now.
     pub outbox_bytes: u64,
     /// Rejects, in the order of [`RejectCode::ALL`].

@@ -190,8 +190,8 @@ impl Shard {
             self.skip_walk(room_id);
             let room = &mut self.rooms[room_id.0 as usize];
             let bytes_before = room.feed.bytes();
-            let lane = room.policy.lane;
-            room.feed.restart(head.offset, window, lane, now);
+            let conflates = room.conflates();
+            room.feed.restart(head.offset, window, conflates, now);
             room.walk_end = room.feed.end();
             self.feeds_bytes = self.feeds_bytes - bytes_before + room.feed.bytes();
             return self.trim(room_id);
@@ -264,9 +264,15 @@ impl Shard {
     /// Adds to a room's feed; whoever is subscribed gets it in a walk.
     pub(crate) fn feed(&mut self, room_id: RoomId, item: Item, now: Moment) {
         let room = &mut self.rooms[room_id.0 as usize];
+        room.heat.add(room.subscribers.len(), now);
+        let was_judged_hot = room.heat.is_hot;
+        if room.heat.judge(&room.policy.hot, self.visit_ns, now) {
+            self.on_heat(room_id, was_judged_hot, now);
+        }
+        let room = &mut self.rooms[room_id.0 as usize];
         // A newer publication of a key takes the place of the older one, which may go at once.
         let before = room.feed.bytes();
-        let weight = room.feed.push(item, room.policy.lane, now);
+        let weight = room.feed.push(item, room.conflates(), now);
         self.feeds_bytes = self.feeds_bytes - before + room.feed.bytes();
         self.pending_bytes += weight;
         self.begin_walk(room_id, now);

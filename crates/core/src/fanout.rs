@@ -9,6 +9,8 @@
 //! and comes back when they are gone (`catch_up`), to what is still worth it then. So what waits for
 //! it is never more than one round, and nothing in it is older than the time it took to write the one before.
 
+use std::time::Duration;
+
 use slab::Slab;
 use tidegate_wire::{
     Position,
@@ -18,7 +20,7 @@ use tidegate_wire::{
 use crate::{
     counters::Counters,
     encoder::Encoder,
-    feed::{self, Batch, Face},
+    feed::{Batch, Budget, Face, LeftOut},
     limits::Limits,
     members::Mirror,
     moment::Moment,
@@ -68,10 +70,15 @@ fn visit(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>)
         return;
     }
     let lane = room.policy.lane;
-    if subscriber.wishes.is_some() || (lane != Lane::Reliable && subscriber.is_behind) {
+    // A rate that was lifted may have left it far behind, too.
+    let is_far = subscriber.is_behind || room.feed.has_trimmed(subscriber.seq);
+    if subscriber.wishes.is_some() || (lane != Lane::Reliable && is_far) {
         return catch_up(room_id, room, index, out);
     }
     let session = &mut out.sessions[subscriber.session as usize];
+    if room.feed.has_lossy() && session.outbox.is_over_soft(session.pace, out.limits) {
+        return catch_up(room_id, room, index, out);
+    }
     if is_behind(session, lane, out.limits) {
         subscriber.is_behind = true;
         return session.fall_behind(room_id, lane);
@@ -86,9 +93,7 @@ fn visit(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>)
             .feed
             .batch(subscriber.seq, subscriber.variant, face, out.encoder, out.now);
         subscriber.seq = next;
-        if batch.offset > 0 {
-            subscriber.offset = batch.offset;
-        }
+        subscriber.offset = batch.offset.unwrap_or(subscriber.offset);
         if !out.push(subscriber.session, lane, batch) {
             subscriber.seq = room.feed.end();
             return;
@@ -113,12 +118,20 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         }
         return;
     }
-    let budget = match lane {
-        Lane::Lossy => session.pace.bytes_in(room.policy.deadline / 4).max(BUDGET_MIN),
-        Lane::Latest => out.limits.outbox_bytes_max / 2,
+    let rounds = |time| {
+        session
+            .pace
+            .bytes_in(time)
+            .clamp(BUDGET_MIN, out.limits.outbox_bytes_max / 2)
+    };
+    let bytes = match lane {
+        Lane::Lossy => rounds(room.policy.deadline / 4),
+        Lane::Latest => rounds(ROUND_TIME),
         // All of it, or the connection is closed.
         Lane::Control | Lane::Reliable => usize::MAX,
     };
+    let spares = session.outbox.is_over_soft(session.pace, out.limits);
+    let budget = Budget { bytes, spares };
     let keys = subscriber.wishes.as_ref().and_then(|wishes| wishes.keys.as_ref());
     let place = (subscriber.seq, subscriber.offset);
     let has_missed_members = subscriber.variant.watches_members() && room.feed.has_trimmed(subscriber.seq);
@@ -129,16 +142,19 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         session.fall_behind(room_id, lane);
     }
     let (session, variant) = (subscriber.session, subscriber.variant);
-    if choice.left_out > 0 {
+    if choice.left_out != LeftOut::NOTHING {
         let position = Position {
             epoch: room.epoch(),
             offset: choice.gap_offset,
         };
-        let gap = feed::gap(&room.name, position, lane, choice.left_out);
         let link = out.sessions[session as usize].link;
+        let mut told = Vec::new();
+        for gap in choice.left_out.gaps(&room.name, position) {
+            told.extend_from_slice(&out.encoder.push(link, &gap));
+        }
         let batch = Batch {
-            bytes: out.encoder.push(link, &gap),
-            left_out: choice.left_out as u32,
+            bytes: told.into(),
+            left_out: choice.left_out,
             ..Batch::EMPTY
         };
         if !out.push(session, lane, batch) {
@@ -169,11 +185,14 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
 /// Whether the last frames of a lane still wait, or so much else that the rest of the bound is for what must come.
 fn is_behind(session: &Session, lane: Lane, limits: &Limits) -> bool {
     lane > Lane::Reliable
-        && (session.outbox.is_stuck(lane) || session.outbox.bytes() > limits.outbox_bytes_max / 4)
+        && (session.outbox.is_stuck(lane) || session.outbox.is_over_soft(session.pace, limits))
 }
 
-/// What a `lossy` subscriber that is behind is given at least, bytes.
+/// What a subscriber that is behind is given at least at a time, bytes.
 const BUDGET_MIN: usize = 4 << 10;
+/// What a `latest` subscriber that is behind is given at most at a time: the last of it is no older than this, and
+/// what it takes to be written.
+const ROUND_TIME: Duration = Duration::from_millis(50);
 
 impl Outboxes<'_> {
     /// Puts frames into an outbox; false, and nothing, if that is past its bound.
@@ -188,21 +207,16 @@ impl Outboxes<'_> {
         if len == 0 {
             return true;
         }
-        let outbox = &mut self.sessions[session as usize].outbox;
-        let (bytes_max, age_max) = (self.limits.outbox_bytes_max, self.limits.outbox_age_max);
-        if outbox.is_over(self.pile, len, bytes_max, age_max, self.now) {
+        let Session { outbox, pace, .. } = &mut self.sessions[session as usize];
+        if outbox.is_over(self.pile, *pace, len, self.limits, self.now) {
             self.too_slow.push(session);
             return false;
         }
         outbox.push(self.pile, lane, bytes, self.now);
         self.counters.deliveries_total += u64::from(publications);
         self.counters.outbox_bytes += len as u64;
-        match lane {
-            Lane::Latest => self.counters.conflated_total += u64::from(left_out),
-            Lane::Control | Lane::Reliable | Lane::Lossy => {
-                self.counters.dropped_total += u64::from(left_out);
-            }
-        }
+        self.counters.conflated_total += left_out.conflated;
+        self.counters.dropped_total += left_out.dropped;
         if !outbox.is_dirty {
             outbox.is_dirty = true;
             self.dirty.push(session);

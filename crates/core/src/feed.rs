@@ -32,15 +32,13 @@ use tidegate_wire::{
 use crate::{
     encoder::{Encoder, LINKS},
     moment::Moment,
-    outbox::Lane,
+    outbox::{JOINED_BYTES_MAX, Lane},
     policy::Policy,
     shard::Link,
 };
 
-/// Frames joined for one visit are at most this long; more are several pieces.
-const JOINED_BYTES_MAX: usize = 64 << 10;
 /// Joined pieces kept at a time. Past it frames go one by one, which copies nothing.
-const JOINED_PIECES_MAX: usize = 32;
+const JOINED_PIECES_MAX: usize = 64;
 
 /// What decides which bytes a subscriber gets: its link, and whether it watches members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +81,71 @@ struct Entry {
     frames: [Option<Bytes>; LINKS],
 }
 
+impl Entry {
+    /// What it promises in a room of this lane.
+    fn lane(&self, of_room: Lane) -> Lane {
+        match &self.item {
+            Item::Publication(publication) => publication.lane.map_or(of_room, |lane| lane.max(of_room)),
+            Item::Members(_) | Item::Gap(_) => of_room,
+        }
+    }
+
+    /// Whether it is still worth delivering.
+    fn is_worth(&self, policy: &Policy, now: Moment) -> bool {
+        match self.lane(policy.lane) {
+            Lane::Latest => !self.is_replaced,
+            Lane::Lossy => !self.is_replaced && now.since(self.at) <= policy.deadline,
+            Lane::Control | Lane::Reliable => true,
+        }
+    }
+}
+
 struct Piece {
     variant: Variant,
     from: u64,
     to: u64,
+    /// When something in it expires: then it is joined anew.
+    until: Moment,
     batch: Batch,
+}
+
+/// How many publications a subscriber did not get, by the reason that is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Replaced by a newer one of their key.
+    pub conflated: u64,
+    /// Too old, or too many.
+    pub dropped: u64,
+}
+
+impl LeftOut {
+    /// It got everything.
+    pub const NOTHING: Self = Self {
+        conflated: 0,
+        dropped: 0,
+    };
+
+    fn count(&mut self, lane: Lane, publications: u64) {
+        match lane {
+            Lane::Latest => self.conflated += publications,
+            Lane::Lossy | Lane::Reliable | Lane::Control => self.dropped += publications,
+        }
+    }
+
+    /// Tells it.
+    pub fn gaps(self, room: &RoomName, position: Position) -> impl Iterator<Item = Push> {
+        let reasons = [
+            (GapReason::Conflated, self.conflated),
+            (GapReason::Dropped, self.dropped),
+        ];
+        let told = reasons.into_iter().filter(|(_, count)| *count > 0);
+        told.map(move |(reason, count)| Push::Gap {
+            room: room.clone(),
+            position,
+            reason,
+            count,
+        })
+    }
 }
 
 /// Bytes for one subscriber, and how many publications are in them.
@@ -97,10 +155,10 @@ pub struct Batch {
     pub bytes: Bytes,
     /// Publications in them.
     pub publications: u32,
-    /// Publications left out, which a gap in them tells.
-    pub left_out: u32,
-    /// The last offset they cover; 0 for none.
-    pub offset: Offset,
+    /// What was left out, which a gap in them tells.
+    pub left_out: LeftOut,
+    /// The last offset they cover, if any.
+    pub offset: Option<Offset>,
 }
 
 impl Batch {
@@ -108,8 +166,8 @@ impl Batch {
     pub const EMPTY: Self = Self {
         bytes: Bytes::new(),
         publications: 0,
-        left_out: 0,
-        offset: 0,
+        left_out: LeftOut::NOTHING,
+        offset: None,
     };
 }
 
@@ -124,6 +182,15 @@ pub struct Face<'a> {
     pub policy: &'a Policy,
 }
 
+/// How much a subscriber that is behind, or wants less, is given.
+#[derive(Clone, Copy)]
+pub struct Budget {
+    /// About so many bytes.
+    pub bytes: usize,
+    /// So much waits for it that nothing is given that is fresh or not at all.
+    pub spares: bool,
+}
+
 /// What a subscriber that is behind, or wants less, is given next.
 #[derive(Default)]
 pub struct Choice {
@@ -133,8 +200,8 @@ pub struct Choice {
     pub next: u64,
     /// and the last offset it was given or told about.
     pub offset: Offset,
-    /// Publications left out that it would have got, had it not been behind.
-    pub left_out: u64,
+    /// What it would have got, had it not been behind.
+    pub left_out: LeftOut,
     /// The offset behind which they are told to be missing.
     pub gap_offset: Offset,
 }
@@ -142,19 +209,27 @@ pub struct Choice {
 /// See the module.
 #[derive(Default)]
 pub struct Feed {
+    /// The newest publication of each key outlives the window: lane `latest`.
+    keeps_newest: bool,
     entries: VecDeque<Entry>,
     first: u64,
     walked: u64,
     bytes: usize,
+    /// Publications in it that promise less than their namespace: fresh or not at all.
+    lossy: usize,
     pending_bytes: usize,
     complete_since: Offset,
+    /// The last offset here, or told to be skipped.
+    newest: Offset,
+    /// The last gap, and its number: it is told even when its entry has left the window.
+    last_gap: Option<Box<(u64, Push)>>,
     /// Entries below this number are of a history that broke off: never replayed.
     replay_from: u64,
     pieces: Vec<Piece>,
     keyed: Option<Box<Keyed>>,
 }
 
-/// The newest publication of each key, in the lane `latest`.
+/// The newest publication of each key, where newer ones replace older ones.
 #[derive(Default)]
 struct Keyed {
     /// The entry of each key.
@@ -171,53 +246,84 @@ impl Keyed {
         Some(entry)
     }
 
-    /// Keeps an entry that leaves the window; returns the one that goes in its place, if that is one too many.
-    fn keep(&mut self, seq: u64, entry: Entry, keys_max: usize) -> Option<Entry> {
+    /// Keeps an entry that leaves the window.
+    fn keep(&mut self, seq: u64, entry: Entry) {
         self.aged_bytes += entry.weight as usize;
         self.aged.insert(seq, entry);
+    }
+
+    /// Of more than `keys_max` entries that left the window the oldest goes.
+    fn forget_oldest(&mut self, keys_max: usize) -> Option<(u64, Offset)> {
         if self.aged.len() <= keys_max {
             return None;
         }
         let oldest = *self.aged.first_key_value()?.0;
         let gone = self.forget(oldest)?;
-        if let Item::Publication(publication) = &gone.item {
-            self.by_key.remove(&publication.key);
-        }
-        Some(gone)
+        let Item::Publication(publication) = &gone.item else {
+            return None;
+        };
+        self.by_key.remove(&publication.key);
+        Some((oldest, publication.offset))
     }
 }
 
 impl Feed {
-    /// Adds an entry to be fanned out; returns its weight.
-    pub fn push(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
-        let weight = self.push_walked(item, lane, now);
+    /// An empty feed of a room in this lane.
+    pub fn new(lane: Lane) -> Self {
+        Self {
+            keeps_newest: lane == Lane::Latest,
+            ..Self::default()
+        }
+    }
+
+    /// Adds an entry to be fanned out; returns its weight. Where the room `conflates`, it takes the place of an older one
+    /// of its key.
+    pub fn push(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
+        let weight = self.push_walked(item, conflates, now);
         self.pending_bytes += weight;
         weight
     }
 
     /// Begins anew after an attach: `window` is known, nothing of it is to be fanned out.
-    pub fn restart(&mut self, head: Offset, window: Vec<Publication>, lane: Lane, now: Moment) {
+    pub fn restart(&mut self, head: Offset, window: Vec<Publication>, conflates: bool, now: Moment) {
         debug_assert!(self.walked == self.end(), "restarted with subscribers waiting");
         self.first = self.end();
         self.entries.clear();
         self.pieces.clear();
         self.bytes = 0;
+        self.lossy = 0;
         self.keyed = None;
+        self.last_gap = None;
+        self.newest = head;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
-            self.push_walked(Item::Publication(publication), lane, now);
+            self.push_walked(Item::Publication(publication), conflates, now);
         }
         self.walked = self.end();
     }
 
-    fn push_walked(&mut self, item: Item, lane: Lane, now: Moment) -> usize {
-        if let (Lane::Latest, Item::Publication(publication)) = (lane, &item) {
-            self.replace(publication.key.clone());
+    fn push_walked(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
+        if let Item::Publication(publication) = &item {
+            // What is fresh or not at all is nothing to keep in place of what is kept.
+            let is_aside = self.keeps_newest && publication.lane == Some(Lane::Lossy);
+            if conflates && !is_aside {
+                self.replace(publication.key.clone());
+            }
+            self.lossy += usize::from(publication.lane == Some(Lane::Lossy));
         }
         let weight = match &item {
-            Item::Publication(publication) => publication.weight(),
+            Item::Publication(publication) => {
+                self.newest = publication.offset;
+                publication.weight()
+            }
             Item::Members(change) => 64 * (change.joined.len() + change.left.len()),
-            Item::Gap(_) => 0,
+            Item::Gap(gap) => {
+                if let Push::Gap { position, .. } = gap {
+                    self.newest = position.offset;
+                }
+                self.last_gap = Some(Box::new((self.end(), gap.clone())));
+                0
+            }
         } + size_of::<Entry>();
         self.bytes += weight;
         self.entries.push_back(Entry {
@@ -324,20 +430,50 @@ impl Feed {
             let seq = self.first;
             self.first += 1;
             self.bytes -= entry.weight as usize;
-            let is_publication = matches!(entry.item, Item::Publication(_));
-            let gone = match &mut self.keyed {
+            let is_lossy = entry.lane(Lane::Reliable) == Lane::Lossy;
+            self.lossy -= usize::from(is_lossy);
+            match (&mut self.keyed, &entry.item) {
                 // Whoever needs it finds a newer one.
-                Some(_) if entry.is_replaced => None,
-                Some(keyed) if is_publication => keyed.keep(seq, entry, keys_max),
-                _ => Some(entry),
-            };
-            if let (Some(Item::Publication(gone)), true) =
-                (gone.map(|entry| entry.item), self.first > self.replay_from)
-            {
-                self.complete_since = self.complete_since.max(gone.offset);
+                (Some(_), _) if entry.is_replaced && self.keeps_newest => {}
+                (Some(keyed), Item::Publication(_)) if self.keeps_newest && !is_lossy => {
+                    keyed.keep(seq, entry);
+                }
+                (keyed, Item::Publication(publication)) => {
+                    let is_newest =
+                        |keyed: &&mut Box<Keyed>| keyed.by_key.get(&publication.key) == Some(&seq);
+                    if let Some(keyed) = keyed.as_mut().filter(is_newest) {
+                        keyed.by_key.remove(&publication.key);
+                    }
+                    let offset = publication.offset;
+                    self.has_forgotten(seq, offset);
+                }
+                (_, Item::Members(_) | Item::Gap(_)) => {}
             }
         }
+        while let Some((seq, offset)) = self
+            .keyed
+            .as_mut()
+            .and_then(|keyed| keyed.forget_oldest(keys_max))
+        {
+            self.has_forgotten(seq, offset);
+        }
         before - self.bytes()
+    }
+
+    /// Whether something in it promises less than its namespace does.
+    pub fn has_lossy(&self) -> bool {
+        self.lossy > 0
+    }
+
+    fn has_forgotten(&mut self, seq: u64, offset: Offset) {
+        if seq >= self.replay_from {
+            self.complete_since = self.complete_since.max(offset);
+        }
+    }
+
+    /// Keys whose newest publication has left the window.
+    pub fn aged(&self) -> usize {
+        self.keyed.as_ref().map_or(0, |keyed| keyed.aged.len())
     }
 
     /// How many entries are kept.
@@ -345,15 +481,16 @@ impl Feed {
         self.entries.len()
     }
 
-    /// The publications after `offset` that are still worth it, oldest first, with their entries' numbers.
+    /// The publications after `offset` that are worth a replay, oldest first, with their entries' numbers.
     pub fn publications_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = (u64, &Publication)> {
         let from = self.replay_from;
         self.entries_from(from)
             .filter_map(move |(seq, entry)| match &entry.item {
-                Item::Publication(publication) if publication.offset > offset && !entry.is_replaced => {
-                    Some((seq, publication))
+                Item::Publication(publication) => {
+                    let is_worth_it = !(entry.is_replaced && self.keeps_newest);
+                    (publication.offset > offset && is_worth_it).then_some((seq, publication))
                 }
-                Item::Publication(_) | Item::Members(_) | Item::Gap(_) => None,
+                Item::Members(_) | Item::Gap(_) => None,
             })
     }
 
@@ -364,24 +501,30 @@ impl Feed {
         (from, offset): (u64, Offset),
         keys: Option<&HashSet<Bytes, FixedState>>,
         policy: &Policy,
-        budget: usize,
+        Budget {
+            bytes: budget,
+            spares,
+        }: Budget,
         now: Moment,
     ) -> Choice {
+        if let Some(gap) = self.gap_after(from, policy.lane) {
+            return self.choose_gap(from, gap);
+        }
         let mut choice = Choice {
             next: self.end(),
             offset,
             ..Choice::default()
         };
-        let mut counted_from = offset;
         let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
         // Publications that were wanted and are still here, but not worth it any more.
-        let mut stale = 0;
+        let mut stale = LeftOut::NOTHING;
         let mut bytes = 0;
         for (seq, entry) in self.entries_from(from) {
             if let Item::Publication(publication) = &entry.item {
                 let is_wanted = is_wanted(publication);
-                if is_wanted && !is_worth(entry, policy, now) {
-                    stale += 1;
+                let lane = entry.lane(policy.lane);
+                if is_wanted && (!entry.is_worth(policy, now) || (spares && lane == Lane::Lossy)) {
+                    stale.count(lane, 1);
                 } else if is_wanted {
                     bytes += entry.weight as usize;
                     if policy.lane != Lane::Lossy && bytes > budget && !choice.seqs.is_empty() {
@@ -393,14 +536,18 @@ impl Feed {
                 choice.offset = choice.offset.max(publication.offset);
             } else {
                 if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
-                    // What was before it is told by it, and offsets may begin anew.
-                    (choice.offset, counted_from, stale) = (position.offset, position.offset, 0);
+                    // Offsets may begin anew there.
+                    choice.offset = position.offset;
                 }
                 choice.seqs.push(seq);
             }
         }
+        // Nothing of it may be left in the window.
+        if choice.next == self.end() {
+            choice.offset = self.newest;
+        }
         if policy.lane == Lane::Lossy {
-            stale += self.thin(&mut choice.seqs, bytes, budget);
+            stale.dropped += self.thin(&mut choice.seqs, bytes, budget);
         }
         let publication = |seq: &u64| match &self.entry(*seq)?.item {
             Item::Publication(publication) => Some(publication.offset),
@@ -409,17 +556,46 @@ impl Feed {
         let given = choice.seqs.iter().filter_map(publication);
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
-            None => {
-                let counted = given.clone().filter(|offset| *offset > counted_from).count();
-                choice
-                    .offset
-                    .saturating_sub(counted_from)
-                    .saturating_sub(counted as u64)
+            // Every offset was its own: what it did not get is what is missing.
+            None if policy.lane != Lane::Reliable => {
+                let counted = given.clone().count() as u64;
+                let missing = choice.offset.saturating_sub(offset).saturating_sub(counted);
+                let mut left_out = LeftOut::NOTHING;
+                if policy.lane == Lane::Latest {
+                    left_out.dropped = stale.dropped.min(missing);
+                }
+                left_out.count(policy.lane, missing - left_out.dropped);
+                left_out
             }
-            Some(_) => stale,
+            _ => stale,
         };
         choice.gap_offset = given.clone().next().map_or(choice.offset, |first| first - 1);
         choice
+    }
+
+    /// The last gap, where it is still to be told to a subscriber that stands at `from`, in a lane in which something
+    /// may be left out: what was before the gap is told by it.
+    fn gap_after(&self, from: u64, lane: Lane) -> Option<u64> {
+        let (seq, _) = **self.last_gap.as_ref()?;
+        (lane != Lane::Reliable && from <= seq).then_some(seq)
+    }
+
+    /// Members' changes up to the gap, and the gap. What follows is another round: offsets may begin anew.
+    fn choose_gap(&self, from: u64, gap: u64) -> Choice {
+        let before = self.entries_from(from).take_while(|(seq, _)| *seq < gap);
+        let members = before.filter(|(_, entry)| matches!(entry.item, Item::Members(_)));
+        let mut seqs: Vec<u64> = members.map(|(seq, _)| seq).collect();
+        seqs.push(gap);
+        let offset = match self.last_gap.as_deref() {
+            Some((_, Push::Gap { position, .. })) => position.offset,
+            _ => 0,
+        };
+        Choice {
+            seqs,
+            next: gap + 1,
+            offset,
+            ..Choice::default()
+        }
     }
 
     /// Drops the oldest publications of `seqs` until they weigh no more than `budget`; one stays. Returns how many.
@@ -441,13 +617,19 @@ impl Feed {
     /// The frame of one entry; empty if this variant does not get it.
     pub fn frame(&mut self, seq: u64, variant: Variant, room: &RoomName, encoder: &mut Encoder) -> Batch {
         let Some(entry) = self.entry_mut(seq) else {
-            return Batch::EMPTY;
+            return match self.last_gap.as_deref() {
+                Some((last, gap)) if *last == seq => Batch {
+                    bytes: encoder.push(variant.link(), gap),
+                    ..Batch::EMPTY
+                },
+                _ => Batch::EMPTY,
+            };
         };
         let (publications, offset) = match &entry.item {
-            Item::Publication(publication) => (1, publication.offset),
+            Item::Publication(publication) => (1, Some(publication.offset)),
             // Offsets may begin anew there.
-            Item::Gap(Push::Gap { position, .. }) => (0, position.offset),
-            Item::Members(_) | Item::Gap(_) => (0, 0),
+            Item::Gap(Push::Gap { position, .. }) => (0, Some(position.offset)),
+            Item::Members(_) | Item::Gap(_) => (0, None),
         };
         if matches!(entry.item, Item::Members(_)) && !variant.watches_members() {
             return Batch::EMPTY;
@@ -461,7 +643,7 @@ impl Feed {
         Batch {
             bytes: bytes.clone(),
             publications,
-            left_out: 0,
+            left_out: LeftOut::NOTHING,
             offset,
         }
     }
@@ -477,50 +659,62 @@ impl Feed {
         now: Moment,
     ) -> (Batch, u64) {
         let Face { room, epoch, policy } = face;
-        if seq + 1 == self.end() {
+        let is_last = seq + 1 == self.end();
+        if is_last && self.entry(seq).is_none_or(|entry| entry.is_worth(policy, now)) {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let known = self.pieces.iter().find(|p| p.from == seq && p.variant == variant);
-        if let Some(piece) = known {
+        if let Some(piece) = known.filter(|piece| now <= piece.until) {
             return (piece.batch.clone(), piece.to);
         }
         if self.pieces.len() == JOINED_PIECES_MAX && policy.lane == Lane::Reliable {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
+        let gap_seq = self.gap_after(seq, policy.lane);
         let mut joined = Vec::new();
         let (mut to, mut publications) = (seq, 0);
-        let (mut left_out, mut gap_offset, mut given, mut offset) = (0, 0, false, 0);
+        let mut left_out = LeftOut::NOTHING;
+        let (mut gap_offset, mut given, mut offset) = (0, false, None);
+        let mut until = Moment(u64::MAX);
         while to < self.end() {
             let entry = &self.entries[(to - self.first) as usize];
-            if let Item::Gap(Push::Gap { position, .. }) = &entry.item {
-                offset = position.offset;
-            }
             if let Item::Publication(publication) = &entry.item {
+                if gap_seq.is_some_and(|gap| to < gap) {
+                    to += 1;
+                    continue;
+                }
                 if !given {
                     gap_offset = publication.offset - 1;
                 }
-                offset = publication.offset;
-                if !is_worth(entry, policy, now) {
-                    left_out += 1;
+                if !entry.is_worth(policy, now) {
+                    offset = Some(publication.offset);
+                    left_out.count(entry.lane(policy.lane), 1);
                     to += 1;
                     continue;
                 }
                 given = true;
+                if entry.lane(policy.lane) == Lane::Lossy {
+                    until = until.min(entry.at + policy.deadline);
+                }
             }
             let next = self.frame(to, variant, room, encoder);
             if !joined.is_empty() && joined.len() + next.bytes.len() > JOINED_BYTES_MAX {
-                offset = next.offset.max(1) - 1;
                 break;
             }
             joined.extend_from_slice(&next.bytes);
             publications += next.publications;
+            offset = next.offset.or(offset);
             to += 1;
+            if gap_seq.is_some_and(|gap| to > gap) {
+                break;
+            }
         }
-        if left_out > 0 {
+        if left_out != LeftOut::NOTHING {
             let offset = if given { gap_offset } else { gap_offset + 1 };
-            let position = Position { epoch, offset };
-            let gap = gap(room, position, policy.lane, left_out.into());
-            let mut whole = encoder.push(variant.link(), &gap).to_vec();
+            let mut whole = Vec::new();
+            for gap in left_out.gaps(room, Position { epoch, offset }) {
+                whole.extend_from_slice(&encoder.push(variant.link(), &gap));
+            }
             whole.append(&mut joined);
             joined = whole;
         }
@@ -530,37 +724,16 @@ impl Feed {
             left_out,
             offset,
         };
+        self.pieces.retain(|piece| now <= piece.until);
         if self.pieces.len() < JOINED_PIECES_MAX {
             self.pieces.push(Piece {
                 variant,
                 from: seq,
                 to,
+                until,
                 batch: batch.clone(),
             });
         }
         (batch, to)
-    }
-}
-
-/// Tells a subscriber how many publications it did not get because it was behind.
-pub fn gap(room: &RoomName, position: Position, lane: Lane, count: u64) -> Push {
-    let reason = match lane {
-        Lane::Latest => GapReason::Conflated,
-        Lane::Lossy | Lane::Reliable | Lane::Control => GapReason::Dropped,
-    };
-    Push::Gap {
-        room: room.clone(),
-        position,
-        reason,
-        count,
-    }
-}
-
-/// Whether an entry is still worth delivering.
-fn is_worth(entry: &Entry, policy: &Policy, now: Moment) -> bool {
-    match policy.lane {
-        Lane::Latest => !entry.is_replaced,
-        Lane::Lossy => now.since(entry.at) <= policy.deadline,
-        Lane::Control | Lane::Reliable => true,
     }
 }

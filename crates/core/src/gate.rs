@@ -12,7 +12,10 @@
 use std::{hash::BuildHasher, time::Duration};
 
 use foldhash::{SharedSeed, fast::SeedableRandomState};
-use tidegate_wire::{Offset, Position, Reject, RejectCode, RoomName};
+use tidegate_wire::{
+    Offset, Position, Reject, RejectCode, RoomName,
+    frame::{GapReason, Push},
+};
 
 use crate::{
     admission::{
@@ -20,7 +23,7 @@ use crate::{
         Shedder, Stall,
     },
     counters::GateCounters,
-    feed::{self, Item},
+    feed::Item,
     join::PendingJoin,
     moment::Moment,
     outbox::Lane,
@@ -569,7 +572,12 @@ impl Shard {
                 epoch: room.epoch(),
                 offset,
             };
-            let gap = feed::gap(&room.name, position, Lane::Lossy, count.into());
+            let gap = Push::Gap {
+                room: room.name.clone(),
+                position,
+                reason: GapReason::Dropped,
+                count: count.into(),
+            };
             self.feed(room_id, Item::Gap(gap), now);
         }
     }

@@ -57,6 +57,16 @@ pub struct PendingJoin {
     collected: Vec<Publication>,
     collected_bytes: usize,
     tail_reads: u8,
+    /// Whether the engine knows a position that is past this shard's head.
+    ahead: Ahead,
+}
+
+/// A client may come from a shard that is further: the engine's answer arrives behind all publications that it knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    Unknown,
+    Asked,
+    Answered,
 }
 
 impl PendingJoin {
@@ -73,6 +83,7 @@ impl PendingJoin {
             collected: Vec::new(),
             collected_bytes: 0,
             tail_reads: 0,
+            ahead: Ahead::Unknown,
         }
     }
 
@@ -111,7 +122,15 @@ fn plan(room: &Room, head: Position, join: &mut PendingJoin, limits: &Limits) ->
     if let (Some(since), true) = (join.since, join.wants_replay()) {
         let at = join.collected.last().map_or(since.offset, |p| p.offset);
         let missed = head.offset.saturating_sub(since.offset);
-        if since.epoch != head.epoch || since.offset > head.offset {
+        if since.epoch == head.epoch && since.offset > head.offset && join.ahead == Ahead::Unknown {
+            join.ahead = Ahead::Asked;
+            return Plan::Fetch(HistoryQuery {
+                since: Some(since),
+                limit: 1,
+                bytes_max: PAGE_BYTES_MAX,
+                reverse: false,
+            });
+        } else if since.epoch != head.epoch || since.offset > head.offset {
             join.give_up(GapReason::Epoch);
         } else if missed > u64::from(room.policy.replay_max) {
             join.give_up(GapReason::TooFar);
@@ -300,7 +319,17 @@ impl Shard {
     ) {
         let room = &mut self.rooms[room_id.0 as usize];
         room.replaying -= 1;
+        let was_ahead = join.ahead == Ahead::Asked;
+        if was_ahead {
+            join.ahead = Ahead::Answered;
+        }
         match result {
+            // What matters came before it.
+            Ok(HistoryPage { gap: None, .. }) if was_ahead => {}
+            Err(Reject {
+                code: RejectCode::Disabled,
+                ..
+            }) if was_ahead => {}
             Ok(page) if join.wants_replay() => {
                 let came_to_end = page.publications.is_empty();
                 match page.gap {

@@ -7,12 +7,14 @@
 pub mod admission;
 mod command;
 pub mod counters;
+pub mod drain;
 mod encoder;
 mod event;
 mod fanout;
 mod feed;
 mod gate;
 pub mod grant;
+mod heat;
 mod join;
 pub mod limits;
 mod members;
@@ -27,6 +29,7 @@ pub mod shard;
 mod walks;
 
 pub use admission::Admission;
+pub use command::check_lane;
 pub use counters::{Counters, GateCounters, LimitCounters};
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};

@@ -21,8 +21,11 @@ pub struct Limits {
     pub requests_max: usize,
     /// Bytes waiting in one outbox; beyond it closed, `too_slow`. Times `sessions_max` this is most of our memory.
     pub outbox_bytes_max: usize,
-    /// Age of the oldest frame waiting in one outbox; beyond it closed, `too_slow`.
+    /// How long the newest frame waiting in one outbox will have waited, at the reader's measured rate, and how long the
+    /// oldest may have waited; beyond it closed, `too_slow`.
     pub outbox_age_max: Duration,
+    /// The same, beyond which what may be left out for this reader is left out.
+    pub outbox_age_soft: Duration,
     /// Time without an answer from the engine; then rejected, `timeout`.
     pub request_timeout: Duration,
     /// How long a room stays attached (and its window in memory) after its last subscriber left.
@@ -53,6 +56,7 @@ impl Default for Limits {
             requests_max: 65_536,
             outbox_bytes_max: 1 << 20,
             outbox_age_max: Duration::from_secs(5),
+            outbox_age_soft: Duration::from_secs(1),
             request_timeout: Duration::from_secs(5),
             room_linger: Duration::from_secs(30),
             rooms_total_max: 500_000,

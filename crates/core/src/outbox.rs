@@ -16,45 +16,28 @@
 //!
 //! **Nobody starves.** After [`RUN_MAX`] bytes of one lane every lane below it in which something
 //! waits gets one frame out. So a waiting frame is overtaken, per lane above its own, by at most [`RUN_MAX`] bytes and one
-//! frame between two frames of its own lane. Control is small, and always goes first.
+//! frame between two frames of its own lane. Control always goes first, and waits for no more than the frame in progress:
+//! large frames come in parts (see `tidegate_wire::parts`).
 
 use std::{io::IoSlice, time::Duration};
 
 use bytes::Bytes;
+pub use tidegate_wire::Lane;
+use tidegate_wire::{parts::WHOLE_BYTES_MAX, ws::frame::split_server_frames};
 
-use crate::moment::Moment;
+use crate::{limits::Limits, moment::Moment, pace::Pace};
 
 /// Bytes a waiting frame costs beyond its own: its node and its share of the buffer.
 /// Counted against the bound, so that a million tiny frames cannot hide.
 pub const FRAME_OVERHEAD: usize = 64;
 
+/// Frames that are joined, and leave as one, are at most this long together.
+pub const JOINED_BYTES_MAX: usize = WHOLE_BYTES_MAX;
+
 /// Bytes of one lane after which those below get a frame out.
 pub const RUN_MAX: u32 = 32 << 10;
 
 const NONE: u32 = u32::MAX;
-
-/// Which frames go first, and what becomes of them when the reader is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Replies, pings, notices.
-    Control,
-    /// Every publication, in order; past the bound the connection is closed, and resumes by position.
-    Reliable,
-    /// The newest publication of each key: while the reader is behind, it is replaced.
-    Latest,
-    /// Fresh or not at all: while the reader is behind, what is past its deadline is dropped.
-    Lossy,
-}
-
-impl Lane {
-    /// Every lane, in the order in which they leave.
-    pub const ALL: [Self; 4] = [Self::Control, Self::Reliable, Self::Latest, Self::Lossy];
-
-    /// Its place in a set of lanes.
-    pub fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
 
 struct Node {
     frame: Bytes,
@@ -221,12 +204,21 @@ impl Default for Outbox {
 }
 
 impl Outbox {
-    /// Puts a whole frame (or several, joined) at the end of its lane.
+    /// Puts a whole frame (or several, joined) at the end of its lane. Joined ones that are long together are taken
+    /// apart, so that other lanes can come in between.
     pub fn push(&mut self, pile: &mut Pile, lane: Lane, frame: Bytes, now: Moment) {
         self.bytes += frame.len() as u32;
-        self.frames += 1;
-        self.lists[lane as usize].push(pile, frame, now);
         self.untried |= lane.bit();
+        let list = &mut self.lists[lane as usize];
+        if frame.len() <= JOINED_BYTES_MAX {
+            list.push(pile, frame, now);
+            self.frames += 1;
+            return;
+        }
+        for frame in split_server_frames(frame) {
+            list.push(pile, frame, now);
+            self.frames += 1;
+        }
     }
 
     /// A write is tried now with all that waits.
@@ -255,17 +247,34 @@ impl Outbox {
         self.frames == 0
     }
 
-    /// Whether one more frame of `len` bytes would break the byte bound, or the oldest
-    /// reliable frame has waited longer than `age_max`.
-    pub fn is_over(&self, pile: &Pile, len: usize, bytes_max: usize, age_max: Duration, now: Moment) -> bool {
+    /// Whether one more frame of `len` bytes would break a hard bound: the bytes; or the time that the oldest
+    /// reliable frame has waited; or the time that this frame will have waited, once the oldest has waited long enough
+    /// for the measured pace to be believed.
+    pub fn is_over(&self, pile: &Pile, pace: Pace, len: usize, limits: &Limits, now: Moment) -> bool {
         let weight = self.bytes() + self.frames as usize * FRAME_OVERHEAD;
-        if weight + len + FRAME_OVERHEAD > bytes_max && self.frames > 0 {
+        if weight + len + FRAME_OVERHEAD > limits.outbox_bytes_max && self.frames > 0 {
             return true;
         }
-        let oldest = self.lists[Lane::Reliable as usize].head;
-        oldest != NONE && {
-            let queued_ms = pile.nodes[oldest as usize].queued_ms;
-            u128::from(to_ms(now).saturating_sub(queued_ms)) > age_max.as_millis()
+        let age = self.age(pile, now);
+        age > limits.outbox_age_max
+            || (age > limits.outbox_age_soft
+                && age + pace.time_for(self.bytes() + len) > limits.outbox_age_max)
+    }
+
+    /// Whether so much waits that what may be left out should be: a soft bound, in the time it takes the reader, with
+    /// a ceiling in bytes.
+    pub fn is_over_soft(&self, pace: Pace, limits: &Limits) -> bool {
+        self.bytes() > limits.outbox_bytes_max / 4 || pace.time_for(self.bytes()) > limits.outbox_age_soft
+    }
+
+    /// How long the oldest reliable frame has waited.
+    fn age(&self, pile: &Pile, now: Moment) -> Duration {
+        match self.lists[Lane::Reliable as usize].head {
+            NONE => Duration::ZERO,
+            oldest => {
+                let queued_ms = pile.nodes[oldest as usize].queued_ms;
+                Duration::from_millis(to_ms(now).saturating_sub(queued_ms).into())
+            }
         }
     }
 
@@ -438,14 +447,42 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_age_are_bounded_but_a_first_frame_always_fits() {
+    fn bytes_and_time_are_bounded_but_a_first_frame_always_fits() {
+        let limits = Limits {
+            outbox_bytes_max: 1_000,
+            outbox_age_max: Duration::from_secs(4),
+            outbox_age_soft: Duration::from_secs(1),
+            ..Limits::default()
+        };
         let (mut pile, mut outbox) = (Pile::default(), Outbox::default());
-        let age = Duration::from_secs(1);
-        let over = |outbox: &Outbox, pile: &Pile, now| outbox.is_over(pile, 900, 1000, age, Moment(now));
-        assert!(!over(&outbox, &pile, 0));
-        outbox.push(&mut pile, Lane::Reliable, vec![0; 10].into(), Moment(0));
-        assert!(over(&outbox, &pile, 0));
-        assert!(!outbox.is_over(&pile, 10, 1000, age, Moment(1_000_000_000)));
-        assert!(outbox.is_over(&pile, 10, 1000, age, Moment(1_002_000_000)));
+        let ms = |n: u64| Moment(n * 1_000_000);
+        let pace = Pace::default();
+        assert!(!outbox.is_over(&pile, pace, 2_000, &limits, ms(0)));
+        outbox.push(&mut pile, Lane::Reliable, vec![0; 100].into(), ms(0));
+        assert!(outbox.is_over(&pile, pace, 900, &limits, ms(0)));
+        assert!(!outbox.is_over(&pile, pace, 10, &limits, ms(4_000)));
+        assert!(outbox.is_over(&pile, pace, 10, &limits, ms(4_002)));
+        // A byte every 20 ms: the frame would wait two seconds and more.
+        let mut slow = Pace::default();
+        for n in 1..100 {
+            slow.learn(20, 1_000, ms(n * 20));
+        }
+        assert_eq!(slow.time_for(100), Duration::from_millis(100));
+        assert!(!outbox.is_over_soft(slow, &limits));
+        outbox.push(&mut pile, Lane::Reliable, vec![0; 400].into(), ms(0));
+        assert!(
+            outbox.is_over_soft(pace, &limits),
+            "bytes have a ceiling of their own"
+        );
+        let limits = Limits {
+            outbox_age_max: Duration::from_millis(1_200),
+            ..limits
+        };
+        assert!(
+            !outbox.is_over(&pile, slow, 10, &limits, ms(900)),
+            "not long enough to be believed"
+        );
+        assert!(outbox.is_over(&pile, slow, 10, &limits, ms(1_001)));
+        assert!(!outbox.is_over(&pile, pace, 10, &limits, ms(1_001)));
     }
 }

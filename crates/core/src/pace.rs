@@ -40,11 +40,24 @@ impl Pace {
         }
     }
 
+    /// Whether it was ever behind.
+    pub fn is_known(&self) -> bool {
+        self.per_ms > 0
+    }
+
     /// Bytes it takes in so much time; a great many while it was never behind.
     pub fn bytes_in(&self, time: Duration) -> usize {
         match self.per_ms {
-            0 => 64 << 10,
+            0 => 16 << 10,
             per_ms => per_ms as usize * time.as_millis() as usize,
+        }
+    }
+
+    /// How long it takes so many bytes; no time while it was never behind.
+    pub fn time_for(&self, bytes: usize) -> Duration {
+        match self.per_ms {
+            0 => Duration::ZERO,
+            per_ms => Duration::from_millis(bytes as u64 / u64::from(per_ms)),
         }
     }
 }
@@ -61,6 +74,9 @@ mod tests {
         }
         let in_100_ms = pace.bytes_in(Duration::from_millis(100));
         assert!((11_000..=14_000).contains(&in_100_ms), "{in_100_ms}");
+        let time = pace.time_for(125_000).as_millis();
+        assert!((900..=1_100).contains(&time), "{time}");
+        assert_eq!(Pace::default().time_for(125_000), Duration::ZERO);
         // A pause with nothing waiting does not count as slowness.
         pace.learn(100, 0, Moment(5_000_000_000));
         for ms in 5_001..=5_100u64 {

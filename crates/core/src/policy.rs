@@ -44,8 +44,26 @@ pub struct PresencePolicy {
     pub sample: u32,
 }
 
-/// One namespace.
+/// When a room is so large that its subscribers get fewer writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crowd {
+    /// More subscribers than this on one shard; 0 for never.
+    pub above: u32,
+    /// Least time between two walks then.
+    pub batch: Duration,
+}
+
+/// When a room takes so much of its shard that its subscribers get fewer writes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hot {
+    /// Share of the shard's time that its fan-out asks for, 0 to 1; 0 for never.
+    pub share: f32,
+    /// Least time between two walks then.
+    pub batch: Duration,
+}
+
+/// One namespace.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Its name, the part before the colon.
     pub namespace: String,
@@ -58,6 +76,10 @@ pub struct Policy {
     pub keys_max: u32,
     /// Least time between two walks of one room: what comes in between leaves in one write. Zero for none.
     pub batch: Duration,
+    /// What becomes of large rooms.
+    pub crowd: Crowd,
+    /// What becomes of hot rooms.
+    pub hot: Hot,
     /// When a publish is acknowledged.
     pub durability: Durability,
     /// What is kept for history and recovery.
@@ -93,6 +115,14 @@ impl Policy {
             deadline: Duration::from_millis(500),
             keys_max: 10_000,
             batch: Duration::ZERO,
+            crowd: Crowd {
+                above: 0,
+                batch: Duration::from_millis(100),
+            },
+            hot: Hot {
+                share: 0.25,
+                batch: Duration::ZERO,
+            },
             durability: Durability::Append,
             history: Retention {
                 count: 1_000,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_wire::{
-    Offset, Payload, Position, Publication, Reject, RoomName,
+    Lane, Offset, Payload, Position, Publication, Reject, RoomName,
     frame::{HistoryPage, Members, MembersChange, Published},
 };
 
@@ -133,6 +133,8 @@ pub enum Source {
 pub struct NewPublication {
     /// Where to.
     pub room: RoomName,
+    /// What it promises less than its namespace does; none if it does not.
+    pub lane: Option<Lane>,
     /// What.
     pub data: Payload,
     /// The user who publishes; empty for none.

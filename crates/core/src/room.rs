@@ -13,9 +13,11 @@ use tidegate_wire::{Epoch, Offset, Position, RoomName, frame::Wishes};
 
 use crate::{
     feed::{Feed, Variant},
+    heat::Heat,
     join::PendingJoin,
     members::Mirror,
     moment::Moment,
+    outbox::Lane,
     policy::Policy,
 };
 
@@ -125,8 +127,10 @@ pub struct Room {
     pub walk: usize,
     /// The feed's end when that walk began.
     pub walk_end: u64,
-    /// The next walk begins no sooner: the policy's `batch` after the last began.
+    /// The next walk begins no sooner: its rest after the last began.
     pub rests_until: Moment,
+    /// How much of the shard's time it asks for.
+    pub heat: Heat,
     /// A timer will begin it.
     pub has_walk_timer: bool,
     /// Named in the shard's list of rooms with something to fan out.
@@ -147,17 +151,18 @@ impl Room {
     /// A room that was just asked for.
     pub fn new(name: RoomName, policy: Rc<Policy>, nonce: u64) -> Self {
         Self {
+            feed: Feed::new(policy.lane),
             name,
             policy,
             attach: Attach::Asked(nonce),
             last: None,
             oldest: 0,
-            feed: Feed::default(),
             subscribers: Vec::new(),
             watchers: 0,
             walk: 0,
             walk_end: 0,
             rests_until: Moment(0),
+            heat: Heat::default(),
             has_walk_timer: false,
             is_ready: false,
             waiting: Vec::new(),
@@ -166,6 +171,33 @@ impl Room {
             lingers: 0,
             shed: 0,
         }
+    }
+
+    /// Least time between two walks: longer while it is too large, or too hot, for each publication to get a write of
+    /// its own.
+    pub fn rest(&self) -> Duration {
+        self.policy.batch.max(self.thinning())
+    }
+
+    /// Whether, of the publications of one key that leave together, only the newest does.
+    pub fn conflates(&self) -> bool {
+        match self.policy.lane {
+            Lane::Latest => true,
+            Lane::Lossy => !self.thinning().is_zero(),
+            Lane::Reliable | Lane::Control => false,
+        }
+    }
+
+    fn thinning(&self) -> Duration {
+        let Policy { crowd, hot, .. } = &*self.policy;
+        let is_crowd = crowd.above > 0 && self.subscribers.len() > crowd.above as usize;
+        let by_size = if is_crowd { crowd.batch } else { Duration::ZERO };
+        let by_heat = if self.heat.is_hot {
+            hot.batch
+        } else {
+            Duration::ZERO
+        };
+        by_size.max(by_heat)
     }
 
     /// Whether nobody is in it or on the way in.

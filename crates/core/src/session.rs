@@ -12,6 +12,7 @@ use crate::{
     gate::Toll,
     grant::{Grant, Right, allows},
     join::PendingJoin,
+    limits::Limits,
     moment::Moment,
     outbox::{Lane, Outbox},
     pace::Pace,
@@ -99,6 +100,8 @@ pub struct Session {
     pub grants: Option<Rc<[Grant]>>,
     /// When the token ends.
     pub expires: Option<Moment>,
+    /// When it is to come back: it is being sent away.
+    pub slot: Option<Moment>,
     /// The rooms it is in.
     pub memberships: Vec<Membership>,
     /// A token is being verified.
@@ -127,6 +130,7 @@ impl Session {
             info: Bytes::new(),
             grants: None,
             expires: None,
+            slot: None,
             memberships: Vec::new(),
             verifying: None,
             parked: None,
@@ -155,12 +159,13 @@ impl Session {
         }
     }
 
-    /// Whether it is behind in a lane that is clear now.
-    pub fn may_catch_up(&self) -> bool {
-        self.behind.as_ref().is_some_and(|behind| {
-            let mut lanes = Lane::ALL.into_iter();
-            lanes.any(|lane| behind.lanes & lane.bit() != 0 && self.outbox.is_clear(lane))
-        })
+    /// Whether it is behind in a lane that is clear now, and so little else waits that it may be given more.
+    pub fn may_catch_up(&self, limits: &Limits) -> bool {
+        self.outbox.bytes() <= limits.outbox_bytes_max / 4
+            && self.behind.as_ref().is_some_and(|behind| {
+                let mut lanes = Lane::ALL.into_iter();
+                lanes.any(|lane| behind.lanes & lane.bit() != 0 && self.outbox.is_clear(lane))
+            })
     }
 
     /// The join of `room` that is under way.

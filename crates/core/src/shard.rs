@@ -13,6 +13,7 @@ use std::{
     collections::{BinaryHeap, VecDeque},
     io::IoSlice,
     rc::Rc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use tidegate_wire::{
 use crate::{
     Admission, Counters, GateCounters, Limits, Moment, Policies, Policy, WallClock,
     admission::Permit,
+    drain::Drain,
     encoder::Encoder,
     gate::Gate,
     grant::Claims,
@@ -101,6 +103,28 @@ pub struct Waiting {
     pub pending_bytes: usize,
 }
 
+/// A joined room, as an operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoomState {
+    /// Its name.
+    pub name: RoomName,
+    /// Its subscribers on this shard.
+    pub subscribers: u32,
+    /// The share of this shard's time that its fan-out asks for: 1 is all of it, more is too much.
+    pub share: f32,
+    /// Above its policy's share.
+    pub is_hot: bool,
+}
+
+/// How rooms are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomOrder {
+    /// By name.
+    Name,
+    /// Those that ask for the most of the shard's time first.
+    Share,
+}
+
 /// A request that waits for the engine's answer.
 #[derive(Debug)]
 pub(crate) enum Pending {
@@ -134,10 +158,16 @@ pub(crate) enum Timer {
     Rate(ConnId, RoomId),
     /// Those who wait for a place have waited long enough.
     Lines,
+    /// The room was hot: is it still?
+    Heat(RoomId),
     /// Ask for a new token, if this is still the expiry.
     Refresh(ConnId, Moment),
     /// Close, if this is still the expiry.
     Expire(ConnId, Moment),
+    /// Tell some more of those who are sent away.
+    Drain,
+    /// A session that was sent away is to come back elsewhere.
+    Slot(ConnId),
 }
 
 /// See the module.
@@ -164,6 +194,7 @@ pub struct Shard {
     pub(crate) catching_up: VecDeque<u32>,
     pub(crate) dirty: Vec<u32>,
     closing: Vec<ConnId>,
+    pub(crate) drain: Drain,
     timers: BinaryHeap<Reverse<(Moment, Timer)>>,
 
     pub(crate) decoded: Vec<Result<frame::Request, BadCommand>>,
@@ -175,12 +206,16 @@ pub struct Shard {
     /// Bytes of all feeds, and of what of them is still to be fanned out.
     pub(crate) feeds_bytes: usize,
     pub(crate) pending_bytes: usize,
+    /// What a visit costs, nanoseconds.
+    pub(crate) visit_ns: u32,
     /// Where the search for feeds to trim goes on.
     trim_at: usize,
     /// And the search for idle rooms.
     look_at: usize,
 }
 
+/// What a visit costs until it was measured.
+const VISIT_NS: u32 = 5_000;
 /// Places of the table of rooms looked at in one search.
 const LOOKS_MAX: usize = 64;
 
@@ -209,6 +244,7 @@ impl Shard {
             catching_up: VecDeque::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
+            drain: Drain::default(),
             timers: BinaryHeap::new(),
             decoded: Vec::new(),
             too_slow: Vec::new(),
@@ -218,19 +254,20 @@ impl Shard {
             nonce: 0,
             feeds_bytes: 0,
             pending_bytes: 0,
+            visit_ns: VISIT_NS,
             trim_at: 0,
             look_at: 0,
         }
     }
 
-    /// A WebSocket was opened, from nowhere in particular; none when `sessions_max` is reached.
+    /// A WebSocket was opened, from nowhere in particular; as [`Self::handle_open_from`].
     pub fn handle_open(&mut self, link: Link, now: Moment) -> Option<ConnId> {
         self.handle_open_from(link, Address::default(), now)
     }
 
-    /// A WebSocket was opened; none when `sessions_max` is reached.
+    /// A WebSocket was opened; none when `sessions_max` is reached, or all are being sent away.
     pub fn handle_open_from(&mut self, link: Link, address: Address, now: Moment) -> Option<ConnId> {
-        if self.sessions.len() >= self.setup.limits.sessions_max {
+        if self.sessions.len() >= self.setup.limits.sessions_max || self.is_draining() {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
@@ -277,6 +314,7 @@ impl Shard {
         self.counters.outbox_bytes -= session.outbox.bytes() as u64;
         session.outbox.discard(&mut self.pile);
         self.counters.connections -= 1;
+        self.counters.leaving -= u64::from(session.slot.is_some());
     }
 
     /// `deadline` has passed.
@@ -397,6 +435,13 @@ impl Shard {
         }
     }
 
+    /// How many bytes the reader of an outbox takes in so much time; none while it was never behind.
+    pub fn reader_takes(&self, conn: ConnId, time: Duration) -> Option<usize> {
+        let session = self.sessions.get(conn.index as usize)?;
+        let is_it = session.generation == conn.generation && session.pace.is_known();
+        is_it.then(|| session.pace.bytes_in(time))
+    }
+
     /// The first `len` bytes of the outbox were written.
     pub fn handle_written(&mut self, conn: ConnId, len: usize, now: Moment) {
         if !self.is_alive(conn) {
@@ -407,7 +452,7 @@ impl Shard {
         session.outbox.try_all();
         session.pace.learn(len, session.outbox.bytes(), now);
         self.counters.outbox_bytes -= len as u64;
-        if session.may_catch_up() && !std::mem::replace(&mut session.is_catching_up, true) {
+        if session.may_catch_up(&self.setup.limits) && !std::mem::replace(&mut session.is_catching_up, true) {
             self.catching_up.push_back(conn.index);
         }
         if session.parked.is_some() {
@@ -448,19 +493,34 @@ impl Shard {
         }
     }
 
-    /// Rooms joined here, whose name begins with `prefix` and comes after `after`, by name,
-    /// with their subscribers.
-    pub fn rooms(&self, prefix: &str, after: &str, limit: usize) -> Vec<(String, u32)> {
-        let mut found: Vec<(&str, u32)> = self
-            .rooms
-            .iter()
-            .filter(|(_, room)| !room.subscribers.is_empty())
-            .map(|(_, room)| (room.name.as_str(), room.subscribers.len() as u32))
-            .filter(|(name, _)| name.starts_with(prefix) && *name > after)
+    /// Rooms joined here, whose name begins with `prefix` and comes after `after`: the first `limit` in their order.
+    pub fn rooms(
+        &self,
+        prefix: &str,
+        after: &str,
+        order: RoomOrder,
+        limit: usize,
+        now: Moment,
+    ) -> Vec<RoomState> {
+        let rooms = self.rooms.iter().map(|(_, room)| room);
+        let mut found: Vec<(&Room, f32)> = rooms
+            .filter(|room| !room.subscribers.is_empty())
+            .filter(|room| room.name.starts_with(prefix) && room.name.as_str() > after)
+            .map(|room| (room, room.heat.share(self.visit_ns, now)))
             .collect();
-        found.sort_unstable();
+        let by_name = |a: &Room, b: &Room| a.name.as_str().cmp(b.name.as_str());
+        found.sort_unstable_by(|(a, a_share), (b, b_share)| match order {
+            RoomOrder::Name => by_name(a, b),
+            RoomOrder::Share => b_share.total_cmp(a_share).then_with(|| by_name(a, b)),
+        });
         found.truncate(limit);
-        found.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
+        let states = found.into_iter().map(|(room, share)| RoomState {
+            name: room.name.clone(),
+            subscribers: room.subscribers.len() as u32,
+            share,
+            is_hot: room.heat.is_hot,
+        });
+        states.collect()
     }
 }
 
@@ -507,11 +567,8 @@ impl Shard {
     pub(crate) fn enqueue(&mut self, conn: ConnId, lane: Lane, frame: Bytes, now: Moment) {
         let limits = &self.setup.limits;
         let session = &mut self.sessions[conn.index as usize];
-        let (bytes_max, age_max) = (limits.outbox_bytes_max, limits.outbox_age_max);
-        if session
-            .outbox
-            .is_over(&self.pile, frame.len(), bytes_max, age_max, now)
-        {
+        let (outbox, pace) = (&session.outbox, session.pace);
+        if outbox.is_over(&self.pile, pace, frame.len(), limits, now) {
             return self.close(conn, CloseReason::TooSlow, now);
         }
         self.append(conn, lane, frame, now);
@@ -606,6 +663,7 @@ impl Shard {
                 }
             }
             Timer::Lines => self.lines_due(now),
+            Timer::Heat(room_id) => self.look_at_heat(room_id, now),
             Timer::Rate(conn, room_id) => {
                 if self.is_ready(conn) {
                     self.rate_lets(conn, room_id, now);
@@ -619,6 +677,8 @@ impl Shard {
                     self.set_timer(expires, Timer::Expire(conn, expires));
                 }
             }
+            Timer::Drain => self.on_drain_step(now),
+            Timer::Slot(conn) => self.on_slot(conn, now),
             Timer::Expire(conn, expires) => {
                 if self.is_ready(conn) && self.sessions[conn.index as usize].expires == Some(expires) {
                     self.close(conn, CloseReason::TokenExpired, now);
@@ -725,6 +785,7 @@ impl Shard {
         let room = self.rooms.remove(room_id.0 as usize);
         self.rooms_by_name.remove(&room.name);
         self.counters.rooms -= 1;
+        self.counters.hot_rooms -= u64::from(room.heat.is_hot);
         self.feeds_bytes -= room.feed.bytes();
         self.pending_bytes -= room.feed.pending_bytes();
         self.requests.push_back(Request::Detach { room: room.name });
@@ -754,7 +815,7 @@ impl Shard {
             }
             self.trim_at = (self.trim_at + 1) % self.rooms.capacity().max(1);
             if let Some(room) = self.rooms.get_mut(self.trim_at) {
-                let keys_max = room.policy.keys_max as usize / 2;
+                let keys_max = room.feed.aged() / 2;
                 self.feeds_bytes -= room.feed.trim(room.feed.len() / 2, usize::MAX, keys_max);
             }
         }

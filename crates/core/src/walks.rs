@@ -7,6 +7,8 @@
 //!   outbox clear ─► catching_up ──► fan_out            more came ◄──────┘
 //! ```
 
+use std::time::Duration;
+
 use tidegate_wire::CloseReason;
 
 use crate::{
@@ -16,13 +18,17 @@ use crate::{
     shard::{ConnId, Shard, Timer, conn_id},
 };
 
+/// How often a hot room that gets no publications is looked at.
+const HEAT_LOOK: Duration = Duration::from_secs(1);
+
 impl Shard {
     /// Puts waiting publications into outboxes: at most `visits` subscribers, large rooms in slices,
     /// other rooms in between. Returns how many were visited.
     pub fn fan_out(&mut self, visits: usize, now: Moment) -> usize {
         // A quarter is kept for walks under way, so that many fresh rooms cannot starve a large one.
         let share = visits - visits / 4;
-        let mut done = self.catch_up(visits / 2, now);
+        // However many rooms a session is behind in, half of the visits are for walks.
+        let mut done = self.catch_up(visits / 2, now).min(visits / 2);
         while done < visits {
             let next = match share.checked_sub(done).filter(|left| *left > 0) {
                 Some(left) => match self.fresh.pop_front() {
@@ -148,7 +154,7 @@ impl Shard {
             }
             return;
         }
-        room.rests_until = now + room.policy.batch;
+        room.rests_until = now + room.rest();
         room.is_ready = true;
         room.walk = 0;
         room.walk_end = room.feed.end();
@@ -163,7 +169,7 @@ impl Shard {
         room.walk = 0;
         let has_more = room.feed.end() > room.walk_end && !room.subscribers.is_empty();
         if has_more && room.rests_until <= now {
-            room.rests_until = now + room.policy.batch;
+            room.rests_until = now + room.rest();
             room.walk_end = room.feed.end();
             room.feed.start_walk();
             self.ready.push_back(room_id);
@@ -178,6 +184,37 @@ impl Shard {
             }
         }
         self.trim(room_id);
+    }
+
+    /// A room became hot, or is hot no more.
+    pub(crate) fn on_heat(&mut self, room_id: RoomId, was_hot: bool, now: Moment) {
+        if was_hot {
+            self.counters.hot_rooms -= 1;
+            return;
+        }
+        self.counters.hot_rooms += 1;
+        self.counters.hot_rooms_total += 1;
+        self.set_timer(now + HEAT_LOOK, Timer::Heat(room_id));
+    }
+
+    /// A room that fell silent is not hot for ever.
+    pub(crate) fn look_at_heat(&mut self, room_id: RoomId, now: Moment) {
+        let Some(room) = self
+            .rooms
+            .get_mut(room_id.0 as usize)
+            .filter(|room| room.heat.is_hot)
+        else {
+            return;
+        };
+        match room.heat.judge(&room.policy.hot, self.visit_ns, now) {
+            true => self.on_heat(room_id, true, now),
+            false => self.set_timer(now + HEAT_LOOK, Timer::Heat(room_id)),
+        }
+    }
+
+    /// What a visit costs, its share of the write included, as the driver measures it; nanoseconds.
+    pub fn learn_visit_cost(&mut self, visit_ns: u32) {
+        self.visit_ns = visit_ns;
     }
 
     /// A subscriber's next batch may come.

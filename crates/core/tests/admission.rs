@@ -65,7 +65,7 @@ fn a_burst_above_the_limit_waits_and_is_stored_in_the_order_it_came() {
     world.turn();
     assert_eq!(world.engine.held.as_ref().unwrap().len(), 8, "eight places");
     assert_eq!(world.shard.gate_counters().limits[0].waiting, 92);
-    for _ in 0..30 {
+    for _ in 0..45 {
         world.advance(MS);
         world.serve(4);
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use tidegate_core::{Lane, Limits, Policy};
+use tidegate_core::{Lane, Limits, Link, Policy};
 use tidegate_wire::{
-    CloseReason, RejectCode,
-    frame::{Command, Filter, GapReason, Join, Ok as Reply, Push, Recovery, Wishes},
+    CloseReason, Codec, Reject, RejectCode, ServerFrame,
+    frame::{Command, Connect, Filter, GapReason, Join, Ok as Reply, Publish, Push, Recovery, Wishes},
+    parts::WHOLE_BYTES_MAX,
 };
 use world::*;
 
@@ -334,6 +335,181 @@ fn a_room_that_rests_between_walks_gives_each_subscriber_one_write() {
     assert_eq!(world.join(eve, "px:a").offset, 6);
     publish(&mut world, ann, "", "7");
     assert_eq!(texts(&world.received(eve, "px:a")), ["7"]);
+}
+
+#[test]
+fn control_waits_for_no_more_than_a_part_of_a_large_frame() {
+    for codec in [Codec::Json, Codec::Binary] {
+        let mut world = World::with(
+            Limits::default(),
+            Policy {
+                payload_bytes_max: 256 << 10,
+                ..policy(Lane::Reliable)
+            },
+        );
+        let ann = world.connect("ann");
+        let link = Link {
+            codec,
+            deflate: false,
+        };
+        let bob = world.open(link);
+        world.send(bob, Command::Connect(Connect::default()));
+        world.turn();
+        world.reply(bob).unwrap();
+        world.join(bob, "px:a");
+        world.read_on(bob, 0);
+        let long = format!("\"{}\"", "€".repeat(60_000));
+        publish(&mut world, ann, "", &long);
+        let conn = world.client(bob).conn;
+        let waits = world.shard.outbox_bytes(conn);
+        assert!(waits > 180_000, "{waits}");
+        // The frame in progress is finished, then the pong goes.
+        world.read_on(bob, 10);
+        world.turn();
+        let id = world.send(bob, Command::Ping { t0_ms: 1.0 });
+        world.read_on(bob, WHOLE_BYTES_MAX + 1_000);
+        world.turn();
+        let frames: Vec<_> = world.client(bob).frames.drain(..).collect();
+        assert!(
+            matches!(&frames[..], [ServerFrame::Reply { id: of, .. }] if *of == id),
+            "{frames:?}"
+        );
+        world.read_on(bob, usize::MAX);
+        assert_eq!(texts(&world.received(bob, "px:a")), [long]);
+    }
+}
+
+fn publish_in(
+    world: &mut World,
+    client: ClientId,
+    lane: Lane,
+    key: &str,
+    text: &str,
+) -> Result<Reply, Reject> {
+    let Command::Publish(publish) = keyed_command("px:a", key, text) else {
+        unreachable!("it is one")
+    };
+    world.send(
+        client,
+        Command::Publish(Publish {
+            lane: Some(lane),
+            ..publish
+        }),
+    );
+    world.turn();
+    world.reply(client)
+}
+
+#[test]
+fn what_is_fresh_or_not_at_all_is_left_out_before_a_reader_of_everything_is_too_slow() {
+    let limits = Limits {
+        outbox_bytes_max: 40_000,
+        ..Limits::default()
+    };
+    let mut world = World::with(
+        limits,
+        Policy {
+            deadline: Duration::from_secs(1),
+            ..policy(Lane::Reliable)
+        },
+    );
+    let (ann, bob, eve) = (world.connect("ann"), world.connect("bob"), world.connect("eve"));
+    world.join(bob, "px:a");
+    world.join(eve, "px:a");
+    world.read_on(bob, 0);
+    let long = "x".repeat(800);
+    let (mut edits, mut cursors) = (0u64, 0u64);
+    for n in 0..60 {
+        if n % 4 == 0 {
+            edits += 1;
+            publish(&mut world, ann, "", &format!("\"edit {n} {long}\""));
+        } else {
+            cursors += 1;
+            publish_in(
+                &mut world,
+                ann,
+                Lane::Lossy,
+                "",
+                &format!("\"cursor {n} {long}\""),
+            )
+            .unwrap();
+        }
+    }
+    assert_eq!(world.received(eve, "px:a").len(), 60);
+    assert_eq!(gaps(&mut world, eve), []);
+    world.read_on(bob, usize::MAX);
+    assert_eq!(world.client(bob).closed, None);
+    let received = world.received(bob, "px:a");
+    let of = |what: &str| received.iter().filter(|(_, text)| text.contains(what)).count() as u64;
+    assert_eq!(of("edit"), edits, "every one of them");
+    assert!(
+        (1..cursors / 2).contains(&of("cursor")),
+        "{} cursors",
+        of("cursor")
+    );
+    assert!(received.windows(2).all(|pair| pair[0].0 < pair[1].0), "in order");
+    let told = gaps(&mut world, bob);
+    assert!(told.iter().all(|gap| gap.0 == GapReason::Dropped), "{told:?}");
+    assert_eq!(told.iter().map(|gap| gap.1).sum::<u64>(), cursors - of("cursor"));
+    assert_eq!(world.shard.counters().dropped_total, cursors - of("cursor"));
+}
+
+#[test]
+fn a_publication_promises_less_than_its_namespace_and_never_more() {
+    let refused = |world: &mut World, client, lane| {
+        let reject = publish_in(world, client, lane, "k", "1").unwrap_err();
+        (reject.code, reject.detail)
+    };
+    for (of_room, fits, is_more) in [
+        (
+            Lane::Reliable,
+            [Lane::Reliable, Lane::Lossy],
+            [Lane::Latest].as_slice(),
+        ),
+        (Lane::Latest, [Lane::Latest, Lane::Lossy], &[Lane::Reliable]),
+        (
+            Lane::Lossy,
+            [Lane::Lossy, Lane::Lossy],
+            &[Lane::Reliable, Lane::Latest],
+        ),
+    ] {
+        let mut world = world_of(policy(of_room));
+        let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+        world.join(bob, "px:a");
+        for lane in fits {
+            publish_in(&mut world, ann, lane, "k", "1").unwrap();
+        }
+        assert_eq!(world.received(bob, "px:a").len(), 2);
+        for lane in is_more {
+            let (code, detail) = refused(&mut world, ann, *lane);
+            assert_eq!(code, RejectCode::Disabled);
+            assert!(
+                detail.contains(of_room.name()) && detail.contains(lane.name()),
+                "{detail}"
+            );
+        }
+    }
+}
+
+#[test]
+fn in_latest_what_is_lossy_replaces_nothing_and_is_told_apart() {
+    let mut world = world_of(Policy {
+        deadline: Duration::from_millis(100),
+        ..policy(Lane::Latest)
+    });
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    world.join(bob, "px:a");
+    world.read_on(bob, 0);
+    publish(&mut world, ann, "k", "1");
+    publish(&mut world, ann, "k", "2");
+    publish(&mut world, ann, "k", "3");
+    publish_in(&mut world, ann, Lane::Lossy, "k", "4").unwrap();
+    world.advance(Duration::from_millis(101));
+    publish_in(&mut world, ann, Lane::Lossy, "k", "5").unwrap();
+    world.read_on(bob, usize::MAX);
+    assert_eq!(texts(&world.received(bob, "px:a")), ["1", "3", "5"]);
+    let told: Vec<_> = gaps(&mut world, bob).iter().map(|gap| (gap.0, gap.1)).collect();
+    assert_eq!(told, [(GapReason::Conflated, 1), (GapReason::Dropped, 1)]);
 }
 
 #[test]

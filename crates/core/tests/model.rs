@@ -254,7 +254,7 @@ impl Play {
                     },
                 );
             }
-            ServerFrame::Push(Push::Members(_) | Push::Notice(_)) => {}
+            ServerFrame::Push(Push::Members(_) | Push::Notice(_) | Push::Part(_)) => {}
         }
     }
 
@@ -278,10 +278,10 @@ impl Play {
             if self.world.client(self.ids[client]).closed.is_some() {
                 continue;
             }
-            let open = self.world.shard.rooms("", "", 10);
+            let open = self.world.joined_rooms();
             for (name, belief) in &self.believes[client].clone() {
                 let head = self.world.engine.room(&room(name)).head().offset;
-                let has_subscribers = open.iter().any(|(room, _)| room == name);
+                let has_subscribers = open.iter().any(|room| room.as_str() == name);
                 // Only a subscription that was left may stand behind.
                 let was_left = belief.next != head + 1;
                 assert!(

@@ -281,6 +281,7 @@ impl Run {
             ticket: Ticket(number as u64),
             publish: Box::new(NewPublication {
                 room: self.rooms[publisher % self.rooms.len()].clone(),
+                lane: None,
                 data: Payload::Json(self.data.clone()),
                 from: format!("publisher-{publisher}").into(),
                 msg: format!("m-{number}").into(),

@@ -186,6 +186,7 @@ mod tests {
             from: Default::default(),
             msg: Default::default(),
             key: Default::default(),
+            lane: None,
             stamps: Stamps {
                 sent_us: 0,
                 received_us: 0,

@@ -138,6 +138,7 @@ impl Loaded {
             from: new.from,
             msg: new.msg,
             key: new.key,
+            lane: new.lane,
             stamps: Stamps {
                 sent_us: new.sent_us,
                 received_us: new.received_us,

@@ -153,6 +153,7 @@ impl Bench {
         let ticket = self.ticket();
         let publish = Box::new(NewPublication {
             room: room(name),
+            lane: None,
             data: Payload::Json(Bytes::copy_from_slice(text.as_bytes())),
             from: Bytes::copy_from_slice(from.as_bytes()),
             msg: Bytes::copy_from_slice(msg.as_bytes()),

@@ -22,6 +22,7 @@ fn room(name: &str) -> RoomName {
 fn publish(ticket: u64, name: &str, msg: &str) -> Request {
     let publish = NewPublication {
         room: room(name),
+        lane: None,
         data: Payload::Json("1".into()),
         from: "ann".into(),
         msg: Bytes::copy_from_slice(msg.as_bytes()),

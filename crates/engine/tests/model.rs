@@ -134,6 +134,7 @@ fn check(config: &EngineConfig, steps: Vec<Step>) {
             Step::Publish { room, size, msg } => {
                 let publish = Box::new(NewPublication {
                     room: names[room].clone(),
+                    lane: None,
                     data: Payload::Bytes(vec![1; size].into()),
                     from: "ann".into(),
                     msg: match msg {

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
-use crate::plan::{PROCESSES_MAX, Plan, Share};
+use crate::plan::{Bid, Burst, Lane, Mixed, PROCESSES_MAX, Plan, Share, Slow};
 
 /// `tidegate load`.
 #[derive(Debug, ClapArgs)]
@@ -13,6 +13,9 @@ pub struct Args {
     pub(crate) workload: Workload,
 }
 
+/// Every workload accounts for everything: what was published must have been acknowledged, rejected or
+/// left without an answer; what was acknowledged must have come to every subscriber, or been told to be left out.
+/// If a sum does not add up it says which, and the exit status is 2.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Workload {
     /// One large room beside quiet ones; both are reported apart.
@@ -28,9 +31,20 @@ pub(crate) enum Workload {
         /// Quiet rooms, of 5 subscribers and 1 publication a second each.
         #[arg(long, default_value_t = 100)]
         quiet: usize,
-        /// Subscribers that stop reading.
-        #[arg(long, default_value_t = 0)]
-        stopped: usize,
+    },
+    /// As `viral`, as large and as busy as one machine stands: 80 MB a second beside 1,000 quiet rooms.
+    Hot {
+        #[command(flatten)]
+        target: Target,
+        /// Subscribers of the hot room.
+        #[arg(long, default_value_t = 8_000)]
+        subscribers: usize,
+        /// Publications a second in it.
+        #[arg(long, default_value_t = 20.0)]
+        rate: f64,
+        /// Quiet rooms, of 5 subscribers and 1 publication a second each.
+        #[arg(long, default_value_t = 1_000)]
+        quiet: usize,
     },
     /// Many small rooms.
     Rooms {
@@ -81,20 +95,125 @@ pub(crate) enum Workload {
         /// Do not drop: wait until the server was killed and is there again.
         #[arg(long)]
         wait_restart: bool,
+        /// Do not drop: wait until the server has sent all away, each with its slot, and all are back. Without a
+        /// rate one publication a second.
+        #[arg(long, conflicts_with = "wait_restart")]
+        drain: bool,
+        /// Publications a second all the while, in all rooms together. Then each comes back by itself after the wait
+        /// that the server asks for, and resumes by position. Without it all come at once.
+        #[arg(long, default_value_t = 0.0)]
+        rate: f64,
     },
-    /// Like `viral`, where some subscribers stop reading.
+    /// One room in which some read slowly, or not at all, while others read. In the end all read on: what
+    /// they missed is replayed, or told.
     Slow {
         #[command(flatten)]
         target: Target,
-        /// Subscribers of the room.
+        #[command(flatten)]
+        lane: LaneOf,
+        /// Subscribers of the room, those that are slow included.
         #[arg(long, default_value_t = 5_000)]
         subscribers: usize,
         /// Of them, those that stop reading.
         #[arg(long, default_value_t = 50)]
         stopped: usize,
+        /// Of them, those that read at the rate of `--trickle`.
+        #[arg(long, default_value_t = 0)]
+        trickling: usize,
+        /// A rate such as 1Mbit or 125kB, a second: through a receive buffer as small as the kernel gives.
+        /// Bytes below TCP count: WebSocket frames and what is in them.
+        #[arg(long, default_value = "1Mbit", value_parser = bytes_per_second)]
+        trickle: f64,
         /// Publications a second.
         #[arg(long, default_value_t = 5.0)]
         rate: f64,
+        /// Keys that they have in turn; 0 for none.
+        #[arg(long, default_value_t = 0)]
+        keys: u32,
+    },
+    /// A quiet rate with bursts on top; latencies in the quiet, in bursts, and in the half second after one.
+    Burst {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        lane: LaneOf,
+        /// Subscribers of the room.
+        #[arg(long, default_value_t = 1_000)]
+        subscribers: usize,
+        /// Publications a second in the quiet.
+        #[arg(long, default_value_t = 10.0)]
+        rate: f64,
+        /// How many times that in a burst.
+        #[arg(long, default_value_t = 20.0, value_parser = factor)]
+        factor: f64,
+        /// How long a burst is.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+        burst_ms: u64,
+        /// From the begin of one to the begin of the next: more than the burst itself.
+        #[arg(long, default_value = "3", value_parser = seconds)]
+        every: Duration,
+    },
+    /// Publishers above what the server takes: unloaded, the peak, a multiple of it, and after.
+    /// Needs a `limits.in_flight_max` above what it has in flight, or that is what it measures.
+    Flood {
+        #[command(flatten)]
+        target: Target,
+        /// Publishers.
+        #[arg(long, default_value_t = 200)]
+        publishers: usize,
+        /// Rooms they publish in, in turn.
+        #[arg(long, default_value_t = 20)]
+        rooms: usize,
+        /// Subscribers of each.
+        #[arg(long, default_value_t = 50)]
+        subscribers: usize,
+        /// Publications a second, unloaded.
+        #[arg(long, default_value_t = 200.0, value_parser = factor)]
+        rate: f64,
+        /// How many times the peak is offered.
+        #[arg(long, default_value_t = 5.0, value_parser = factor)]
+        times: f64,
+    },
+    /// Chat (`load:`, reliable), cursors (`lossy:`), ticks (`latest:`) and members that come and go, all over the same connections.
+    Mixed {
+        #[command(flatten)]
+        target: Target,
+        /// Rooms of each kind.
+        #[arg(long, default_value_t = 20)]
+        rooms: usize,
+        /// Members of each; every one publishes.
+        #[arg(long, default_value_t = 25)]
+        members: usize,
+        /// Chat publications a second in each room.
+        #[arg(long, default_value_t = 1.0)]
+        chat: f64,
+        /// Cursor moves a second in each room.
+        #[arg(long, default_value_t = 50.0)]
+        cursors: f64,
+        /// Ticks a second in each room.
+        #[arg(long, default_value_t = 20.0)]
+        ticks: f64,
+        /// Keys of the ticks of a room.
+        #[arg(long, default_value_t = 50)]
+        keys: u32,
+        /// Members that leave a room, or come again, a second.
+        #[arg(long, default_value_t = 1.0)]
+        churn: f64,
+        /// Instead: bids (`load:`, reliable) alone and beside a flood of cursors (`lossy:`), in turn, over one connection each way.
+        #[arg(long)]
+        bid: bool,
+        /// With `--bid`: subscribers of both.
+        #[arg(long, default_value_t = 100)]
+        subscribers: usize,
+        /// With `--bid`: bids a second.
+        #[arg(long, default_value_t = 50.0)]
+        bids: f64,
+        /// With `--bid`: cursor moves a second beside them.
+        #[arg(long, default_value_t = 500.0)]
+        flood: f64,
+        /// With `--bid`: subscribers read at this rate, such as 4Mbit a second.
+        #[arg(long, value_parser = bytes_per_second)]
+        trickle: Option<f64>,
     },
     /// Acknowledged publications a second.
     Publish {
@@ -122,6 +241,33 @@ pub(crate) enum Workload {
         #[arg(long, conflicts_with = "corked")]
         fair: bool,
     },
+}
+
+/// Which namespace is published in, and what it promises.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct LaneOf {
+    /// The namespace.
+    #[arg(long, default_value = "load")]
+    namespace: String,
+    /// Its lane, as configured at the server: in a reliable one nothing may be left out.
+    #[arg(long, value_enum, default_value = "reliable")]
+    lane: LaneName,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LaneName {
+    Reliable,
+    Latest,
+    Lossy,
+}
+
+impl LaneOf {
+    fn lane(&self) -> Lane {
+        match self.lane {
+            LaneName::Reliable => Lane::Reliable,
+            LaneName::Latest | LaneName::Lossy => Lane::Skipping,
+        }
+    }
 }
 
 /// What is measured, and how it is told.
@@ -166,6 +312,29 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.01..=1e7).contains(&factor) => Ok(factor),
+        _ => Err(format!("{text:?} is no number from 0.01 to 10000000")),
+    }
+}
+
+/// `1Mbit`, `500kbit`, `125kB`, a second.
+fn bytes_per_second(text: &str) -> Result<f64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let per_unit = match &text[digits.len()..] {
+        "kbit" => 1e3 / 8.0,
+        "Mbit" => 1e6 / 8.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        _ => return Err(format!("{text:?} is no rate such as 1Mbit, 500kbit or 125kB")),
+    };
+    match digits.parse::<f64>().map(|number| number * per_unit) {
+        Ok(rate) if (100.0..=1e10).contains(&rate) => Ok(rate),
+        _ => Err(format!("{text:?} is no rate from 0.1kB to 10000MB")),
+    }
+}
+
 impl Workload {
     /// What is measured, and the plan that follows from the words; the floor has neither.
     pub(crate) fn plan(&self) -> Option<(&Target, Plan)> {
@@ -175,8 +344,13 @@ impl Workload {
                 subscribers,
                 rate,
                 quiet,
-                stopped,
-            } => (target, Plan::viral(*subscribers, *rate, *quiet, *stopped)),
+            } => (target, Plan::viral("viral", *subscribers, *rate, *quiet)),
+            Self::Hot {
+                target,
+                subscribers,
+                rate,
+                quiet,
+            } => (target, Plan::viral("hot", *subscribers, *rate, *quiet)),
             Self::Rooms {
                 target,
                 rooms,
@@ -195,14 +369,105 @@ impl Workload {
                 target,
                 connections,
                 rooms,
+                drain,
+                rate,
                 ..
-            } => (target, Plan::silent("storm", *connections, *rooms)),
+            } => match *rate > 0.0 || *drain {
+                true => {
+                    let rate = if *rate > 0.0 { *rate } else { 1.0 };
+                    (target, Plan::busy_storm(*connections, *rooms, rate))
+                }
+                false => (target, Plan::silent("storm", *connections, *rooms)),
+            },
             Self::Slow {
                 target,
+                lane,
                 subscribers,
                 stopped,
+                trickling,
+                trickle,
                 rate,
-            } => (target, Plan::viral(*subscribers, *rate, 0, *stopped)),
+                keys,
+            } => {
+                let slow = Slow {
+                    namespace: &lane.namespace,
+                    lane: lane.lane(),
+                    subscribers: *subscribers,
+                    stopped: *stopped,
+                    trickling: *trickling,
+                    bytes_per_second: *trickle,
+                    rate: *rate,
+                    keys: *keys,
+                };
+                (target, Plan::slow(&slow))
+            }
+            Self::Burst {
+                target,
+                lane,
+                subscribers,
+                rate,
+                factor,
+                burst_ms,
+                every,
+            } => {
+                let for_ns = burst_ms * 1_000_000;
+                let burst = Burst {
+                    factor: *factor,
+                    for_ns,
+                    every_ns: (every.as_nanos() as u64).max(for_ns + 1_000_000),
+                };
+                (
+                    target,
+                    Plan::burst(&lane.namespace, lane.lane(), *subscribers, *rate, burst),
+                )
+            }
+            Self::Flood {
+                target,
+                publishers,
+                rooms,
+                subscribers,
+                rate,
+                ..
+            } => (target, Plan::flood(*publishers, *rooms, *subscribers, *rate)),
+            Self::Mixed {
+                target,
+                bid: true,
+                subscribers,
+                bids,
+                flood,
+                trickle,
+                ..
+            } => {
+                let bid = Bid {
+                    subscribers: *subscribers,
+                    bids: *bids,
+                    cursors: *flood,
+                    bytes_per_second: *trickle,
+                };
+                (target, Plan::bid(&bid))
+            }
+            Self::Mixed {
+                target,
+                rooms,
+                members,
+                chat,
+                cursors,
+                ticks,
+                keys,
+                churn,
+                ..
+            } => {
+                let mixed = Mixed {
+                    rooms: *rooms,
+                    members: *members,
+                    chat: *chat,
+                    cursors: *cursors,
+                    ticks: *ticks,
+                    keys: *keys,
+                    churn: *churn,
+                };
+                (target, Plan::mixed(&mixed))
+            }
             Self::Publish {
                 target,
                 publishers,
@@ -211,5 +476,20 @@ impl Workload {
             } => (target, Plan::publish(*publishers, *rate, namespace)),
             Self::Floor { .. } => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_units() {
+        assert_eq!(bytes_per_second("1Mbit"), Ok(125_000.0));
+        assert_eq!(bytes_per_second("0.5MB"), Ok(500_000.0));
+        assert_eq!(bytes_per_second("500kbit"), Ok(62_500.0));
+        for wrong in ["1", "1M", "Mbit", "-1Mbit", "0kB", "1e99MB", ""] {
+            assert!(bytes_per_second(wrong).is_err(), "{wrong}");
+        }
     }
 }

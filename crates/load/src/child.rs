@@ -49,7 +49,7 @@ fn obey(target: &Target, plan: &Plan, share: Share) -> Result<Value, LoadError> 
     loop {
         while let Ok(command) = commands.try_recv() {
             match Command::from_json(&command) {
-                Some(command) => part.begin(command),
+                Some(command) => part.begin(command)?,
                 None if command["do"] == "finish" => return Ok(part.tally().to_json()),
                 None => return Err(LoadError::Command(command.to_string())),
             }

@@ -6,28 +6,33 @@
 //!
 //! ```text
 //!   arguments  the words of the command line
-//!   workload   what is done in which order, and what is asked of the outcome
+//!   workload   what is done in which order, and what is asked of the outcome; `flood` has a file of its own
 //!   plan       who subscribes to what, what is published how often, which process has which
 //!   crew       carries out a plan, alone or in several processes
 //!   part       one process's share: a turn at a time
 //!   parts      the other processes, as the parent sees them
 //!   child      one of them, as it sees itself
 //!   tally      what one process counted, told to another and merged
+//!   accounts   whether what was counted adds up
+//!   returned   who was sent away or lost, and how all came back
 //!   swarm      thousands of connections on one epoll, received as cheaply as can be
 //!   floor      the bare server: accept, and write pre-framed buffers
-//!   report     percentiles, losses, the server's CPU and memory
+//!   report     the accounts, percentiles, the server's CPU and memory
 //! ```
 
+mod accounts;
 mod arguments;
 mod child;
 mod crew;
 mod error;
+mod flood;
 mod floor;
 mod part;
 mod parts;
 mod plan;
 mod process;
 mod report;
+mod returned;
 mod swarm;
 mod tally;
 mod workload;
@@ -40,7 +45,7 @@ pub use crate::{
     error::LoadError,
 };
 
-/// Runs a workload. Fails when something was lost, doubled or out of order.
+/// Runs a workload. Fails when a sum does not add up: something was lost, doubled or out of order.
 pub fn run(args: Args) -> ExitCode {
     let Some((target, plan)) = args.workload.plan() else {
         return serve_floor(&args.workload);
@@ -55,11 +60,27 @@ pub fn run(args: Args) -> ExitCode {
             ..
         } => workload::saturate(target, *subscribers, Duration::from_millis(*limit_ms)),
         Workload::Idle { .. } => workload::idle(target, plan),
-        Workload::Storm { wait_restart, .. } => workload::storm(target, plan, *wait_restart),
+        Workload::Storm {
+            wait_restart,
+            drain,
+            rate,
+            ..
+        } => match (*drain, *rate > 0.0) {
+            (true, _) => workload::busy_storm(target, plan, workload::Loss::Drain),
+            (false, true) if *wait_restart => workload::busy_storm(target, plan, workload::Loss::Crash),
+            (false, true) => workload::busy_storm(target, plan, workload::Loss::Own),
+            (false, false) => workload::storm(target, plan, *wait_restart),
+        },
         Workload::Publish { .. } => workload::publish(target, plan),
-        Workload::Viral { .. } | Workload::Rooms { .. } | Workload::Slow { .. } | Workload::Floor { .. } => {
-            workload::play(target, plan)
-        }
+        Workload::Flood { times, .. } => flood::flood(target, plan, *times),
+        Workload::Mixed { bid: true, .. } => workload::bid(target, plan),
+        Workload::Viral { .. }
+        | Workload::Hot { .. }
+        | Workload::Rooms { .. }
+        | Workload::Slow { .. }
+        | Workload::Burst { .. }
+        | Workload::Mixed { .. }
+        | Workload::Floor { .. } => workload::play(target, plan),
     };
     match outcome {
         Ok(report) if report.is_clean() => ExitCode::SUCCESS,

@@ -38,11 +38,23 @@ impl Cpu {
 }
 
 /// Resident bytes of a process.
-pub(crate) fn resident_bytes(pid: u32) -> u64 {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    pub(crate) before: u64,
+    pub(crate) after: u64,
+    /// The most it ever had.
+    pub(crate) peak: u64,
+}
+
+/// Resident bytes of a process now, and at most (proc_pid_status(5): `VmRSS`, `VmHWM`); zero if it is gone.
+pub(crate) fn resident_bytes(pid: u32) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    (field("VmRSS:"), field("VmHWM:"))
 }
 
 /// SYNs that were sent again, of the whole machine: a full backlog shows here (`TCPSynRetrans`).

@@ -1,65 +1,52 @@
-//! The workloads: what is done in which order, and what is asked of the outcome.
+//! The workloads: what is done in which order, and what is asked of the outcome. `flood` has a file
+//! of its own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     LoadError, Target,
     crew::Crew,
     plan::Plan,
-    process::{Cpu, resident_bytes, syn_retransmits},
-    report::{Class, Report},
-    tally::Tally,
+    process::{Cpu, Memory, resident_bytes, syn_retransmits},
+    report::{Report, acks, ms},
 };
 
+/// Before a storm, and after it.
+const STORM_CALM: Duration = Duration::from_secs(3);
+/// Until all must be back, besides the time that the command line gives for the server to be killed in.
+const STORM_MAX: Duration = Duration::from_secs(60);
+
 /// What the server used while something was played.
-struct Watch {
+pub(crate) struct Watch {
     pid: Option<u32>,
     cpu: Cpu,
     memory: u64,
 }
 
 impl Watch {
-    fn begin(target: &Target) -> Self {
+    pub(crate) fn begin(target: &Target) -> Self {
         Self {
             pid: target.pid,
             cpu: target.pid.map(Cpu::of).unwrap_or_default(),
-            memory: target.pid.map_or(0, resident_bytes),
+            memory: target.pid.map_or(0, |pid| resident_bytes(pid).0),
         }
     }
 
-    fn cpu(&self) -> Option<Cpu> {
+    pub(crate) fn cpu(&self) -> Option<Cpu> {
         Some(Cpu::of(self.pid?).since(self.cpu))
     }
 
-    fn memory(&self) -> Option<(u64, u64)> {
-        Some((self.memory, resident_bytes(self.pid?)))
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        let (after, peak) = resident_bytes(self.pid?);
+        Some(Memory {
+            before: self.memory,
+            after,
+            peak,
+        })
     }
 }
 
-/// What the plan promised beside what came.
-fn classes(tally: &Tally, plan: &Plan) -> Vec<Class> {
-    let mut classes: Vec<Class> = plan.classes.iter().map(|name| Class::new(name)).collect();
-    for (stream, sent) in plan.streams.iter().zip(&tally.sent) {
-        classes[stream.class].published += sent;
-        classes[stream.class].expected += sent * stream.subscribers;
-    }
-    for (class, received) in classes.iter_mut().zip(&tally.classes) {
-        class.latency_us = received.latency_us.clone();
-        class.delivered = received.delivered;
-        class.doubled = received.doubled;
-        class.out_of_order = received.out_of_order;
-    }
-    // Rejected publishes were never promised to anyone; their deliveries are not missing.
-    if tally.rejected > 0
-        && let Some(first) = classes.first_mut()
-    {
-        let subscribers = plan.streams.first().map_or(0, |stream| stream.subscribers);
-        first.expected = first.expected.saturating_sub(tally.rejected * subscribers);
-    }
-    classes
-}
-
-fn processes_figure(crew: &Crew) -> Option<(&'static str, f64)> {
+pub(crate) fn processes_figure(crew: &Crew) -> Option<(&'static str, f64)> {
     (crew.processes() > 1).then_some(("processes", crew.processes() as f64))
 }
 
@@ -71,24 +58,58 @@ pub(crate) fn play(target: &Target, plan: Plan) -> Result<Report, LoadError> {
 }
 
 fn play_for(target: &Target, plan: Plan, seconds: Duration) -> Result<Report, LoadError> {
-    let memory = Watch::begin(target);
     let mut crew = Crew::gather(target, plan)?;
     crew.open()?;
     let watch = Watch::begin(target);
-    let elapsed = crew.play(seconds)?;
-    let (cpu, memory) = (watch.cpu(), memory.memory());
-    let mut figures = Vec::from_iter(processes_figure(&crew));
+    let elapsed = crew.play(seconds, 0)?;
+    // Before those that stood still begin to read.
+    let memory = watch.memory();
+    crew.settle()?;
+    let cpu = watch.cpu();
+    let figures = Vec::from_iter(processes_figure(&crew));
     let (tally, plan) = crew.finish()?;
-    figures.push(("closed_connections", tally.closed as f64));
     Ok(Report {
-        workload: plan.workload,
-        elapsed,
         cpu,
         memory,
-        rejected: tally.rejected,
-        classes: classes(&tally, &plan),
         figures,
+        ..Report::of(&plan, &tally, elapsed)
     })
+}
+
+/// Bids alone, bids beside the flood, and again: what else the machine does hits both alike.
+pub(crate) fn bid(target: &Target, plan: Plan) -> Result<Report, LoadError> {
+    let rounds = 5;
+    let each = target.seconds / (2 * rounds);
+    let mut crew = Crew::gather(target, plan)?;
+    crew.open()?;
+    let watch = Watch::begin(target);
+    let intervals = crew.plan().streams.iter();
+    let beside: Vec<f64> = intervals.map(|stream| stream.schedule.interval_ns).collect();
+    let alone: Vec<f64> = beside.iter().take(1).copied().chain([0.0]).collect();
+    let mut elapsed = Duration::ZERO;
+    for _ in 0..rounds {
+        elapsed += crew.play_at(each, 0, alone.clone())?;
+        elapsed += crew.play_at(each, 1, beside.clone())?;
+        // What is left of the flood is not to be beside the bids that are alone.
+        crew.rest(Duration::from_millis(300))?;
+    }
+    crew.settle()?;
+    let (cpu, memory) = (watch.cpu(), watch.memory());
+    let (tally, plan) = crew.finish()?;
+    let mut report = Report {
+        cpu,
+        memory,
+        ..Report::of(&plan, &tally, elapsed)
+    };
+    let p99 = |phase: usize| ms(&report.classes[0].phases[phase].1, 0.99);
+    let (alone, beside) = (p99(0), p99(1));
+    report.figures.push(("bids_alone_p99_ms", alone));
+    report.figures.push(("bids_beside_p99_ms", beside));
+    report
+        .figures
+        .push(("bids_beside_to_alone", beside / alone.max(1e-9)));
+    report.print(target.json);
+    Ok(report)
 }
 
 /// Raises the rate until it breaks.
@@ -101,15 +122,16 @@ pub(crate) fn saturate(target: &Target, subscribers: usize, limit: Duration) -> 
     while bad.is_none_or(|bad| bad / good.max(1.0) > 1.06) && rate < 1e6 {
         let report = play_for(target, Plan::saturate(subscribers, rate), seconds)?;
         let class = &report.classes[0];
-        let holds =
-            class.ms(0.99) <= limit.as_secs_f64() * 1_000.0 && report.is_clean() && report.rejected == 0;
+        let is_in_time = class.ms(0.99) <= limit.as_secs_f64() * 1_000.0;
+        let holds = is_in_time && report.is_clean() && report.rejected() + report.closed() == 0;
         if !target.json {
             let verdict = if holds { "holds" } else { "breaks" };
             eprintln!(
-                "{rate:>8.0}/s {verdict}: p99 {:.1} ms, lost {}, rejected {}",
+                "{rate:>8.0}/s {verdict}: p99 {:.1} ms, lost {}, rejected {}, closed {}",
                 class.ms(0.99),
                 class.lost(),
-                report.rejected
+                report.rejected(),
+                report.closed()
             );
         }
         if holds {
@@ -124,7 +146,7 @@ pub(crate) fn saturate(target: &Target, subscribers: usize, limit: Duration) -> 
         rate = bad.map_or(rate * 2.0, |bad| (good * bad).sqrt());
     }
     let mut report = best.ok_or_else(|| LoadError::Server("held nothing".to_owned()))?;
-    let per_second = report.classes[0].delivered as f64 / report.elapsed.as_secs_f64();
+    let per_second = report.classes[0].received.delivered as f64 / report.elapsed.as_secs_f64();
     report.figures.push(("highest_rate", good));
     report.figures.push(("highest_deliveries_per_second", per_second));
     report.print(target.json);
@@ -151,20 +173,16 @@ pub(crate) fn idle(target: &Target, plan: Plan) -> Result<Report, LoadError> {
     if let Some(cpu) = cpu {
         figures.push(("cpu_us_per_connection", cpu.total().as_secs_f64() * 1e6 / count));
     }
-    if let Some((before, after)) = watch.memory() {
-        figures.push((
-            "memory_bytes_per_connection",
-            after.saturating_sub(before) as f64 / count,
-        ));
+    if let Some(memory) = watch.memory() {
+        let more = memory.after.saturating_sub(memory.before);
+        figures.push(("memory_bytes_per_connection", more as f64 / count));
     }
+    let (memory, (tally, plan)) = (watch.memory(), crew.finish()?);
     let report = Report {
-        workload: "idle",
-        elapsed: opened,
         cpu,
-        memory: watch.memory(),
-        rejected: 0,
-        classes: Vec::new(),
+        memory,
         figures,
+        ..Report::of(&plan, &tally, opened)
     };
     report.print(target.json);
     Ok(report)
@@ -201,15 +219,78 @@ pub(crate) fn storm(target: &Target, plan: Plan, wait_restart: bool) -> Result<R
         ),
     ];
     figures.extend(processes_figure(&crew));
+    let (cpu, memory, (tally, plan)) = (watch.cpu(), watch.memory(), crew.finish()?);
     let report = Report {
-        workload: "storm",
-        elapsed,
-        cpu: watch.cpu(),
-        memory: watch.memory(),
-        rejected: 0,
-        classes: Vec::new(),
+        cpu,
+        memory,
         figures,
+        ..Report::of(&plan, &tally, elapsed)
     };
+    report.print(target.json);
+    Ok(report)
+}
+
+/// How connections are lost in a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// All are dropped here.
+    Own,
+    /// The server is killed, and started again.
+    Crash,
+    /// The server sends all away, each with its slot.
+    Drain,
+}
+
+/// As `storm`, while publications go on: each comes back by itself, as an SDK would, and resumes by position.
+pub(crate) fn busy_storm(target: &Target, plan: Plan, loss: Loss) -> Result<Report, LoadError> {
+    let connections = plan.connections();
+    let mut crew = Crew::gather(target, plan)?;
+    crew.open()?;
+    let watch = Watch::begin(target);
+    let before = syn_retransmits();
+    let mut elapsed = crew.play(STORM_CALM, 0)?;
+    eprintln!("{connections} connected");
+    let closed_before = crew.status().closed;
+    if loss == Loss::Own {
+        crew.drop_all()?;
+    }
+    // Played on until the last is back.
+    let most = target.seconds + STORM_MAX;
+    crew.begin_play(most, 1)?;
+    let (began, mut lost) = (Instant::now(), None);
+    let back = crew.watch(most, |status| {
+        if status.closed > closed_before {
+            lost.get_or_insert_with(Instant::now);
+        }
+        lost.is_some() && status.closed >= connections as u64 && status.ready as usize == connections
+    })?;
+    let until_back = Instant::now();
+    elapsed += began.elapsed();
+    elapsed += crew.play(STORM_CALM, 2)?;
+    crew.settle()?;
+    let mut figures = vec![
+        ("connections", connections as f64),
+        (
+            "retransmitted_syns",
+            syn_retransmits().saturating_sub(before) as f64,
+        ),
+    ];
+    figures.extend(processes_figure(&crew));
+    let (cpu, memory, (tally, plan)) = (watch.cpu(), watch.memory(), crew.finish()?);
+    let mut report = Report {
+        cpu,
+        memory,
+        figures,
+        ..Report::of(&plan, &tally, elapsed)
+    };
+    if let (Some(lost), true) = (lost, back) {
+        let seconds = until_back.saturating_duration_since(lost).as_secs_f64();
+        report.figures.push(("seconds_until_all_are_back", seconds));
+    }
+    report.figures.extend(tally.returned.figures());
+    if loss == Loss::Drain {
+        report.wrong.extend(tally.returned.wrong());
+    }
     report.print(target.json);
     Ok(report)
 }
@@ -219,24 +300,19 @@ pub(crate) fn publish(target: &Target, plan: Plan) -> Result<Report, LoadError> 
     let mut crew = Crew::gather(target, plan)?;
     crew.open()?;
     let watch = Watch::begin(target);
-    let elapsed = crew.play(target.seconds)?;
+    let elapsed = crew.play(target.seconds, 0)?;
+    crew.settle()?;
     let (cpu, memory) = (watch.cpu(), watch.memory());
-    let (tally, _) = crew.finish()?;
-    let mut class = Class::new("acks");
-    class.published = tally.sent.iter().sum();
-    class.expected = class.published.saturating_sub(tally.rejected);
-    class.delivered = tally.acknowledged;
-    class.latency_us = tally.ack_us.clone();
-    let per_second = tally.acknowledged as f64 / elapsed.as_secs_f64();
-    let report = Report {
-        workload: "publish",
-        elapsed,
+    let (tally, plan) = crew.finish()?;
+    let answers = &tally.answers[0];
+    let mut report = Report {
         cpu,
         memory,
-        rejected: tally.rejected,
-        classes: vec![class],
-        figures: vec![("acknowledged_per_second", per_second)],
+        ..Report::of(&plan, &tally, elapsed)
     };
+    report.classes = vec![acks(answers)];
+    let per_second = answers.acknowledged as f64 / elapsed.as_secs_f64();
+    report.figures.push(("acknowledged_per_second", per_second));
     report.print(target.json);
     Ok(report)
 }

@@ -70,6 +70,9 @@ pub struct SocketOptions {
     pub send_buffer_bytes: usize,
     /// `TCP_NOTSENT_LOWAT`: what is above it waits in our outbox, where it can still be overtaken.
     pub unsent_bytes: u32,
+    /// `TCP_USER_TIMEOUT`: what is sent and not acknowledged for so long ends the connection. A peer that vanished
+    /// is found by pings too, but they need a turn of the pulse; and one whose kernel is full acknowledges probes for ever.
+    pub unacknowledged_max: Duration,
 }
 
 impl Default for SocketOptions {
@@ -77,6 +80,7 @@ impl Default for SocketOptions {
         Self {
             send_buffer_bytes: 256 << 10,
             unsent_bytes: 32 << 10,
+            unacknowledged_max: Duration::from_secs(50),
         }
     }
 }
@@ -92,6 +96,7 @@ pub fn listen(addr: SocketAddr, options: SocketOptions) -> io::Result<TcpListene
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(options.send_buffer_bytes)?;
     socket.set_tcp_notsent_lowat(options.unsent_bytes)?;
+    socket.set_tcp_user_timeout(Some(options.unacknowledged_max))?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
@@ -231,18 +236,19 @@ impl Acceptor {
     }
 
     /// Accepts no more; the port is free afterwards.
-    pub fn stop(mut self) {
+    pub fn stop(&mut self) {
         self.end();
     }
 
     fn end(&mut self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         self.stop.store(true, Ordering::SeqCst);
         if let Err(error) = self.waker.wake() {
             warn!(%error, "the acceptor cannot be woken");
         }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = thread.join();
     }
 }
 
@@ -294,6 +300,12 @@ impl Work {
             again = self.accept_batch();
             self.count_buckets();
             self.sweep_doorstep();
+        }
+        // Who waits in the kernel's queue has connected: a shard says in words that it is too late.
+        for _ in 0..BACKLOG as usize / BATCH {
+            if self.accept_batch().is_none() {
+                break;
+            }
         }
     }
 
@@ -497,6 +509,7 @@ mod tests {
         let options = SocketOptions {
             send_buffer_bytes: 64 << 10,
             unsent_bytes: 16 << 10,
+            unacknowledged_max: Duration::from_secs(7),
         };
         let listener = listen("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -504,6 +517,7 @@ mod tests {
         let socket = SockRef::from(&socket);
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), 16 << 10);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
         assert_eq!(socket.send_buffer_size().unwrap(), 2 * (64 << 10));
     }
 

@@ -2,6 +2,7 @@
 //! questions with an answer. Values over bounded channels; no shard state is shared.
 
 use std::{
+    convert::Infallible,
     net::{SocketAddr, TcpStream},
     sync::Arc,
     time::Instant,
@@ -11,8 +12,13 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
-use crate::edge::EdgeCounters;
+use tidegate_core::{
+    drain::{ComeBack, Pacing, Slots},
+    shard::{RoomOrder, RoomState},
+};
 use tidegate_engine::Bell;
+
+use crate::edge::EdgeCounters;
 
 /// Commands that wait for one shard; beyond it [`ShardHandle::try_send`] gives them back.
 pub const COMMANDS_MAX: usize = 256;
@@ -41,16 +47,18 @@ pub enum ShardCommand {
         /// How many were ended.
         reply: oneshot::Sender<u32>,
     },
-    /// List rooms joined on this shard whose name begins with `prefix`, by name.
+    /// List rooms joined on this shard whose name begins with `prefix`.
     Rooms {
         /// May be empty.
         prefix: String,
         /// Only names after this one.
         after: String,
+        /// Which first.
+        order: RoomOrder,
         /// At most this many.
         limit: usize,
         /// The list.
-        reply: oneshot::Sender<Vec<RoomSummary>>,
+        reply: oneshot::Sender<Vec<RoomState>>,
     },
     /// Copy the counters, for a scrape.
     Counters {
@@ -59,6 +67,24 @@ pub enum ShardCommand {
     },
     /// The verifier's keys were fetched anew (or could not be): verify again what waits for them.
     KeysRefreshed,
+    /// Send every session away, each at its slot, and let no other in.
+    Drain {
+        /// Where to.
+        come_back: ComeBack,
+        /// How fast.
+        pacing: Pacing,
+        /// Dropped when the last session has gone.
+        gone: Sender<Infallible>,
+    },
+    /// Send so many of a hundred sessions away, each at its slot.
+    Rebalance {
+        /// 1 to 100.
+        percent: u8,
+        /// How fast.
+        pacing: Pacing,
+        /// What came of it.
+        reply: oneshot::Sender<Slots>,
+    },
     /// Tell every client, close all, and end the thread, at the latest at this time.
     ShutDown {
         /// The latest.
@@ -75,15 +101,6 @@ pub struct ShardCounters {
     pub gate: tidegate_core::GateCounters,
     /// Sockets, bytes, turns.
     pub edge: EdgeCounters,
-}
-
-/// A room as one shard sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomSummary {
-    /// Its name.
-    pub room: String,
-    /// Connections joined on this shard.
-    pub subscribers: u32,
 }
 
 /// One shard, as the back office reaches it.

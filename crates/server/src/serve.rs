@@ -2,18 +2,31 @@
 //!
 //! Started from the inside out (engine, shards, back office, then the door), stopped from
 //! the outside in, so that whoever is let in finds everything behind the door.
+//!
+//! ```text
+//!   drain:    not ready ─► door shut ─► sessions sent away at slots ─┐
+//!   shutdown:              door shut ────────────────────────────────┴─► the rest closed ─► back office ─► engine
+//! ```
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::{Receiver, bounded};
 use mio::{Poll, net::TcpListener};
-use tidegate_core::{WallClock, policy::Durability};
+use tidegate_core::{
+    Policy, WallClock,
+    drain::{ComeBack, Pacing},
+    policy::Durability,
+};
 use tidegate_engine::{Bell, Engine, EngineError, Port, Waker};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
@@ -22,7 +35,7 @@ use crate::{
     acceptor::{self, Acceptor, Addresses, INTAKE_MAX, Intake, Newcomer, SocketOptions},
     api::{self, BackOffice},
     auth::{JwksError, Verifier},
-    config::Config,
+    config::{Config, DrainConfig},
     control::{HandedOver, ShardCommand, ShardHandle},
     demo::Ticker,
     driver::{Driver, Parts, WAKER},
@@ -34,6 +47,7 @@ use crate::{
         memory::{Memory, Watchman, memory_max},
         origin::Origins,
         tls::{Certificates, TlsError, TlsFiles},
+        unsent::Unsent,
     },
 };
 
@@ -98,6 +112,12 @@ impl ServeError {
 /// A running server.
 pub struct Server {
     addr: SocketAddr,
+    drain: DrainConfig,
+    shutdown_timeout: Duration,
+    /// Told to probes.
+    is_draining: Arc<AtomicBool>,
+    /// `POST /v1/drain`.
+    drain_wanted: mpsc::Receiver<Duration>,
     // In the order of the stop.
     acceptor: Acceptor,
     shards: Vec<ShardThread>,
@@ -184,6 +204,8 @@ impl Server {
             .transpose()
             .map_err(ServeError::system("the keeper of keys"))?;
         let counters = Arc::new(AcceptCounters::default());
+        let is_draining = Arc::new(AtomicBool::new(false));
+        let (want_drain, drain_wanted) = mpsc::channel(1);
         let office = BackOffice::start(api::Parts {
             handed_over,
             port: api_port.expect("the engine gave a port per waker"),
@@ -197,6 +219,9 @@ impl Server {
             accepted: counters.clone(),
             memory,
             calls: config.admission.calls,
+            drain: config.drain,
+            is_draining: is_draining.clone(),
+            want_drain,
             limits: config.edge.clone(),
             started,
         });
@@ -211,6 +236,10 @@ impl Server {
         info!(%addr, shards = config.shards, connections_max, "listening");
         Ok(Self {
             addr,
+            drain: config.drain,
+            shutdown_timeout: config.edge.shutdown_timeout,
+            is_draining,
+            drain_wanted,
             acceptor,
             shards,
             keys,
@@ -234,9 +263,56 @@ impl Server {
         }
     }
 
+    /// How long a drain takes that nobody asked to be shorter.
+    pub fn drain_within(&self) -> Duration {
+        self.drain.within
+    }
+
+    /// Waits until the HTTP API asks for a drain; returns within which time. Cancelling it loses nothing.
+    pub async fn drain_wanted(&mut self) -> Duration {
+        match self.drain_wanted.recv().await {
+            Some(within) => within,
+            // The back office is gone, and asks for nothing more.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets nobody in any more, sends every client away at its slot, and stops.
+    pub fn drain(mut self, within: Duration) -> Result<(), ServeError> {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.acceptor.stop();
+        // Without slots, all are closed by the stop itself.
+        if !within.is_zero() {
+            let until = Instant::now()
+                + match self.drain.come_back {
+                    ComeBack::Here { .. } => self.shutdown_timeout,
+                    ComeBack::Elsewhere => within + self.shutdown_timeout,
+                };
+            let pacing = Pacing {
+                within,
+                per_second: self.drain.reconnects_per_second,
+                shards: self.shards.len() as u16,
+            };
+            let (gone, all_gone) = bounded::<Infallible>(0);
+            for shard in &self.shards {
+                let command = ShardCommand::Drain {
+                    come_back: self.drain.come_back,
+                    pacing,
+                    gone: gone.clone(),
+                };
+                shard.tell(command, until + GRACE);
+            }
+            drop(gone);
+            // Nothing is ever sent: it ends when the last shard lets go of its end.
+            let _ = all_gone.recv_deadline(until);
+        }
+        let deadline = self.shutdown_timeout;
+        self.shutdown(deadline)
+    }
+
     /// Lets nobody in any more, tells every client, gives their outboxes until the deadline,
     /// and stops the engine, which finishes what it was given.
-    pub fn shutdown(self, deadline: Duration) -> Result<(), ServeError> {
+    pub fn shutdown(mut self, deadline: Duration) -> Result<(), ServeError> {
         let until = Instant::now() + deadline;
         self.acceptor.stop();
         drop(self.certificates);
@@ -244,15 +320,7 @@ impl Server {
         drop(self.ticker);
         drop(self.watchman);
         for shard in &self.shards {
-            let mut command = ShardCommand::ShutDown { until };
-            // Its commands may be full for a moment; it takes some every turn.
-            while let Err(back) = shard.handle.try_send(command) {
-                if shard.thread.is_finished() || Instant::now() > until + GRACE {
-                    break;
-                }
-                command = back;
-                thread::sleep(LOOK_INTERVAL);
-            }
+            shard.tell(ShardCommand::ShutDown { until }, until + GRACE);
         }
         // It ends its own connections while the shards end theirs.
         drop(self.office);
@@ -270,6 +338,19 @@ impl Server {
         self.engine.stop()?;
         info!("stopped");
         Ok(())
+    }
+}
+
+impl ShardThread {
+    /// Its commands may be full for a moment; it takes some every turn.
+    fn tell(&self, mut command: ShardCommand, until: Instant) {
+        while let Err(back) = self.handle.try_send(command) {
+            if self.thread.is_finished() || Instant::now() > until {
+                return;
+            }
+            command = back;
+            thread::sleep(LOOK_INTERVAL);
+        }
     }
 }
 
@@ -306,6 +387,15 @@ struct Common<'a> {
 }
 
 impl Common<'_> {
+    /// A room's subscribers are spread evenly, so each shard sees its part of a crowd.
+    fn policies_of_a_shard(&self) -> Vec<Policy> {
+        let mut policies = self.config.namespaces.clone();
+        for policy in &mut policies {
+            policy.crowd.above = policy.crowd.above.div_ceil(self.config.shards as u32);
+        }
+        policies
+    }
+
     fn start_shard(&self, index: usize, nest: Nest, port: Port) -> Result<(ShardThread, Intake), ServeError> {
         let Nest { poll, bell } = nest;
         let (handle, commands) = ShardHandle::new(bell.clone());
@@ -315,7 +405,7 @@ impl Common<'_> {
             index: index as u16,
             poll,
             bell: bell.clone(),
-            policies: self.config.namespaces.clone(),
+            policies: self.policies_of_a_shard(),
             limits: self.config.limits.clone(),
             admission: self.config.admission.clone(),
             edge: self.config.edge.clone(),
@@ -385,7 +475,8 @@ fn check_promises(config: &Config) -> Result<(), ServeError> {
 fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), ServeError> {
     let options = SocketOptions {
         send_buffer_bytes: config.edge.send_buffer_bytes,
-        unsent_bytes: config.edge.unsent_bytes,
+        unsent_bytes: Unsent::first_bytes(config.edge.unsent_bytes),
+        unacknowledged_max: config.edge.unacknowledged_max,
     };
     acceptor::listen(config.listen, options)
         .and_then(|listener| listener.local_addr().map(|addr| (listener, addr)))

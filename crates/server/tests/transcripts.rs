@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tidegate_server::{Server, config::Config};
+use tidegate_server::{ServeError, Server, config::Config};
 use tidegate_wire::{
     Codec, ServerFrame,
     code::{CloseReason, RejectCode},
@@ -51,7 +51,7 @@ struct Player {
     codec: Codec,
     address: String,
     server: Option<Server>,
-    stopping: Option<JoinHandle<()>>,
+    stopping: Option<JoinHandle<Result<(), ServeError>>>,
     clients: HashMap<String, Client>,
     bound: BTreeMap<String, Value>,
 }
@@ -115,11 +115,15 @@ impl Player {
         if let Some(path) = line["post"].as_str() {
             return self.post(path, &line["body"].to_string());
         }
-        if line["server"] == "shutdown" {
+        if let Some(end) = line["server"].as_str() {
             // It waits for its clients' farewells, so they must be able to read meanwhile.
             let server = self.server.take().expect("it stops once");
-            let stop = move || server.shutdown(Duration::from_secs(5)).expect("it stops");
-            self.stopping = Some(thread::spawn(stop));
+            let ended = match end {
+                "shutdown" => thread::spawn(move || server.shutdown(Duration::from_secs(5))),
+                "drain" => thread::spawn(move || server.drain(Duration::from_secs(30))),
+                other => panic!("a server does not {other}"),
+            };
+            self.stopping = Some(ended);
             return;
         }
         let Some(name) = line["client"].as_str() else {
@@ -361,7 +365,7 @@ fn play_all(codec: Codec) {
             server.shutdown(Duration::from_secs(5)).expect("it stops");
         }
         if let Some(stopping) = stopping {
-            stopping.join().expect("it stopped");
+            stopping.join().expect("no panic").expect("it stopped");
         }
         played += 1;
     }
@@ -383,7 +387,7 @@ const REJECTS_NOT_SHOWN: &[(RejectCode, &str)] = &[
     (RejectCode::Timeout, "the memory engine answers at once"),
     (
         RejectCode::Draining,
-        "kept for later: no command is answered with it",
+        "a session is closed once the engine has answered, and the memory engine answers at once",
     ),
 ];
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_core::{Moment, request::Event};
 
+use crate::network::{Mark, Stamp};
+
 /// What a client sends over a link.
 #[derive(Debug, Clone)]
 pub enum Up {
@@ -28,8 +30,10 @@ pub enum Happening {
     Opened(usize),
     /// A link takes more from its buffer.
     Drain(usize),
-    /// Bytes arrive at the client; and the shard's visits when they were written, if they were at once.
-    Down(usize, Vec<u8>, Option<u64>),
+    /// Bytes arrive at the client; and when they were put out, if they were written at once.
+    Down(usize, Vec<u8>, Option<Stamp>),
+    /// Everything that was put out before the mark has arrived.
+    Marked(usize, Mark),
     /// The link ended; the client hears of it.
     DownEnd(usize),
     /// A shard's turn.

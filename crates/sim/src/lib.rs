@@ -19,4 +19,6 @@ pub mod plan;
 pub mod presence;
 pub mod shrink;
 pub mod trace;
+pub mod view;
+pub mod wanted;
 pub mod world;

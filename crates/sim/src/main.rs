@@ -44,6 +44,9 @@ enum Command {
         /// Lines of the small trace shown, from its end.
         #[arg(long, default_value_t = LINES_SHOWN)]
         lines: usize,
+        /// Go on after a failure: name all seeds that fail, make none smaller.
+        #[arg(long)]
+        keep_going: bool,
         #[command(flatten)]
         run: Run,
     },
@@ -91,16 +94,22 @@ fn main() -> ExitCode {
             seeds,
             from,
             lines,
+            keep_going,
             run,
-        } => check(from..from.saturating_add(seeds), lines, run),
+        } => {
+            let seeds = from..from.saturating_add(seeds);
+            check(seeds, (!keep_going).then_some(lines), run)
+        }
         Command::Replay { seed, trace, run } => replay(seed, trace, run),
     }
 }
 
-fn check(seeds: Range<u64>, lines: usize, run: Run) -> ExitCode {
+/// Makes the first failure small and shows so many lines of it; or none, and names every failure.
+fn check(seeds: Range<u64>, lines: Option<usize>, run: Run) -> ExitCode {
     let (from, count) = (seeds.start, seeds.end - seeds.start);
     let begun = Instant::now();
     let mut stats = Stats::default();
+    let mut failures = 0;
     for seed in seeds {
         SEED.store(seed, Ordering::Relaxed);
         let plan = run.plan(seed);
@@ -108,6 +117,10 @@ fn check(seeds: Range<u64>, lines: usize, run: Run) -> ExitCode {
         stats.add(&outcome.stats);
         if let Some(violation) = outcome.violation {
             println!("seed {seed} breaks `{}`: {}", violation.check, violation.detail);
+            let Some(lines) = lines else {
+                failures += 1;
+                continue;
+            };
             println!("making it smaller ...");
             let small = shrink(&plan, run.mutation, violation.check);
             show(&small, &try_run(&small, run.mutation, true), lines);
@@ -120,6 +133,10 @@ fn check(seeds: Range<u64>, lines: usize, run: Run) -> ExitCode {
         count as f64 / seconds
     );
     println!("{stats:?}");
+    if failures > 0 {
+        println!("{failures} seeds failed");
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 

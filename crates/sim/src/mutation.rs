@@ -1,5 +1,6 @@
 //! Planted bugs: what the simulation must find. They sit where the simulated world touches
-//! a shard, never inside it, so that the shard that is checked is the one that is shipped.
+//! a shard, or in the policies it is given, never inside it, so that the shard that is checked
+//! is the one that is shipped. `docs/simulation.md` lists them.
 
 use crate::chance::Chance;
 
@@ -44,6 +45,32 @@ pub enum Mutation {
     ForgetWritable,
     /// The end of a socket is not told to the shard.
     ForgetClosed,
+    /// A gap tells one more than was left out.
+    MiscountGap,
+    /// A gap names a position that is one too far.
+    MoveGap,
+    /// What was left out is not told.
+    ForgetGap,
+    /// Shards forget the newest publications of keys that left the window.
+    ForgetKey,
+    /// Shards take `latest` for `lossy`.
+    MixLanes,
+    /// Shards know no deadline.
+    IgnoreDeadline,
+    /// The keys of a join are not looked at, neither in its replay nor afterwards.
+    IgnoreKeys,
+    /// A change of wishes is answered, and changes nothing.
+    IgnoreFilter,
+    /// `max_rate` is not looked at.
+    IgnoreRate,
+    /// The timer of `max_rate` comes far too late.
+    SlackRate,
+    /// The walk after a room's rest never begins.
+    LoseBatchTimer,
+    /// What is put out next for a connection that was blocked vanishes.
+    LoseCatchUp,
+    /// Connections that are silent are not closed.
+    KeepSilent,
 }
 
 impl Mutation {
@@ -68,6 +95,19 @@ impl Mutation {
         Self::ForgetDirty,
         Self::ForgetWritable,
         Self::ForgetClosed,
+        Self::MiscountGap,
+        Self::MoveGap,
+        Self::ForgetGap,
+        Self::ForgetKey,
+        Self::MixLanes,
+        Self::IgnoreDeadline,
+        Self::IgnoreKeys,
+        Self::IgnoreFilter,
+        Self::IgnoreRate,
+        Self::SlackRate,
+        Self::LoseBatchTimer,
+        Self::LoseCatchUp,
+        Self::KeepSilent,
     ];
 }
 

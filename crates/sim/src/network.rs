@@ -6,9 +6,15 @@
 //!   shard ◄──────────────────────────────── delay ◄─ client
 //! ```
 
-use std::{collections::VecDeque, io::IoSlice, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::IoSlice,
+    rc::Rc,
+    time::Duration,
+};
 
 use tidegate_core::{ConnId, Moment};
+use tidegate_wire::{Position, RoomName};
 
 use crate::{
     agenda::{Agenda, Happening, Up},
@@ -16,8 +22,41 @@ use crate::{
     plan::Side,
 };
 
+/// Speeds of a link that wavers, bytes a millisecond.
+const WAVERS: [u64; 5] = [0, 1, 10, 100, 1_000];
+
 /// How often a buffer is drained.
 const DRAIN: Duration = Duration::from_millis(5);
+
+/// When bytes were put out, if they were written at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    pub at: Moment,
+    /// The shard's visits by then.
+    pub visits: u64,
+}
+
+/// Where a room stood at a shard, and since when.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    pub position: Position,
+    pub at: Moment,
+}
+
+/// At this moment nothing waited at the shard for a connection: when what is on its way has
+/// arrived, its client has all it wants of what was published up to these heads.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    pub at: Moment,
+    /// Since when everything was written that was put out.
+    pub idle_since: Moment,
+    pub heads: Rc<BTreeMap<RoomName, Head>>,
+}
+
+enum Piece {
+    Bytes(Vec<u8>, Option<Stamp>),
+    Mark(Mark),
+}
 
 /// One connection, from its opening to its end.
 pub struct Link {
@@ -31,7 +70,7 @@ pub struct Link {
     pub has_server: bool,
     delay: Duration,
     bytes_per_ms: u64,
-    buffer: VecDeque<(Vec<u8>, Option<u64>)>,
+    buffer: VecDeque<Piece>,
     buffered: usize,
     buffer_max: usize,
     is_draining: bool,
@@ -48,6 +87,8 @@ pub struct Link {
 pub struct Weather {
     pub stopped_until: Moment,
     pub slow: (Moment, u64),
+    /// Its speed is another all the time.
+    pub wavers_until: Moment,
     pub offline_until: Moment,
 }
 
@@ -131,7 +172,7 @@ impl Network {
         &mut self,
         index: usize,
         slices: &[IoSlice<'_>],
-        stamp: Option<u64>,
+        stamp: Option<Stamp>,
         now: Moment,
         agenda: &mut Agenda,
     ) -> usize {
@@ -146,10 +187,21 @@ impl Network {
         let len = taken.len();
         if len > 0 {
             link.buffered += len;
-            link.buffer.push_back((taken, stamp));
+            link.buffer.push_back(Piece::Bytes(taken, stamp));
             self.plan_drain(index, now, agenda);
         }
         len
+    }
+
+    /// Sends a mark behind what was written.
+    pub fn mark(&mut self, index: usize, mark: Mark, now: Moment, agenda: &mut Agenda) {
+        let link = &mut self.links[index];
+        if link.buffered > 0 {
+            link.buffer.push_back(Piece::Mark(mark));
+        } else if link.has_client && !link.is_frozen {
+            link.last_down = link.last_down.max(now + link.delay);
+            agenda.plan(link.last_down, Happening::Marked(index, mark));
+        }
     }
 
     /// Whether the buffer takes no more.
@@ -180,12 +232,27 @@ impl Network {
             return false;
         }
         let (slow_until, slow) = weather.slow;
-        let speed = if now < slow_until { slow } else { link.bytes_per_ms };
+        let speed = if now < weather.wavers_until {
+            self.chances[link.client].pick(&WAVERS)
+        } else if now < slow_until {
+            slow
+        } else {
+            link.bytes_per_ms
+        };
         let mut left = speed as usize * DRAIN.as_millis() as usize;
         link.last_down = link.last_down.max(now + link.delay);
-        while left > 0
-            && let Some((mut bytes, stamp)) = link.buffer.pop_front()
+        while (left > 0 || link.buffered == 0)
+            && let Some(piece) = link.buffer.pop_front()
         {
+            let (mut bytes, stamp) = match piece {
+                Piece::Bytes(bytes, stamp) => (bytes, stamp),
+                Piece::Mark(mark) => {
+                    if link.has_client {
+                        agenda.plan(link.last_down, Happening::Marked(index, mark));
+                    }
+                    continue;
+                }
+            };
             let rest = bytes.split_off(left.min(bytes.len()));
             left -= bytes.len();
             link.buffered -= bytes.len();
@@ -193,7 +260,7 @@ impl Network {
                 agenda.plan(link.last_down, Happening::Down(index, bytes, stamp));
             }
             if !rest.is_empty() {
-                link.buffer.push_front((rest, stamp));
+                link.buffer.push_front(Piece::Bytes(rest, stamp));
             }
         }
         if link.buffered > 0 {

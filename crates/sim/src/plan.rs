@@ -4,15 +4,21 @@
 
 use std::time::Duration;
 
-use tidegate_core::{Limits, Moment, Policy, policy::Retention};
-use tidegate_wire::RoomName;
+use bytes::Bytes;
+use tidegate_core::{Lane, Limits, Moment, Policy, policy::Retention};
+use tidegate_wire::{RoomName, frame::Wishes};
 
 use crate::chance::Chance;
+
+/// One in so many runs has thousands of clients.
+const CROWD_ONE_IN: u64 = 150;
+
+const SIDES: [Side; 4] = [Side::Both, Side::Client, Side::Server, Side::Nobody];
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// Clients; none lets the seed choose some dozens.
+    /// Clients; none lets the seed choose: mostly some dozens, now and then thousands.
     pub clients: Option<usize>,
     /// Actions after everyone came; none lets the seed choose.
     pub steps: Option<usize>,
@@ -27,6 +33,8 @@ pub enum Side {
     Client,
     /// The server; the client hears nothing any more.
     Server,
+    /// Nobody: both hear nothing any more, until their patience ends.
+    Nobody,
 }
 
 /// What becomes of history in a restart.
@@ -39,7 +47,7 @@ pub enum Fate {
 }
 
 /// How a client joins.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct JoinOptions {
     /// Start with the last n.
     pub last: Option<u32>,
@@ -47,6 +55,31 @@ pub struct JoinOptions {
     pub enter: bool,
     /// Hear of others.
     pub members: bool,
+    /// Less than everything.
+    pub wishes: Wishes,
+}
+
+/// Which keys a row of publications has: `step` further each, of `count` in all. The first of
+/// all keys is the empty one.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys {
+    pub first: usize,
+    pub step: usize,
+    pub count: usize,
+}
+
+impl Keys {
+    /// The key of the nth publication.
+    pub fn of(self, n: usize) -> Bytes {
+        key((self.first + n * self.step) % self.count)
+    }
+}
+
+fn key(n: usize) -> Bytes {
+    match n {
+        0 => Bytes::new(),
+        _ => format!("k{n}").into(),
+    }
 }
 
 /// One thing that is done to the world. Clients and rooms are named by their number.
@@ -72,6 +105,20 @@ pub enum Action {
         room: usize,
         count: usize,
         bytes: usize,
+        keys: Keys,
+    },
+    /// Several clients publish many at once.
+    Burst {
+        room: usize,
+        clients: usize,
+        count: usize,
+        bytes: usize,
+        keys: Keys,
+    },
+    Filter {
+        client: usize,
+        room: usize,
+        wishes: Wishes,
     },
     ReadHistory {
         client: usize,
@@ -79,6 +126,11 @@ pub enum Action {
     },
     Cut {
         client: usize,
+        side: Side,
+    },
+    /// One in so many connections is cut at once.
+    Storm {
+        one_in: usize,
         side: Side,
     },
     Silence {
@@ -92,6 +144,11 @@ pub enum Action {
     Trickle {
         client: usize,
         bytes_per_ms: u64,
+        time: Duration,
+    },
+    /// The client's link takes now more, now less, now nothing.
+    Waver {
+        client: usize,
         time: Duration,
     },
     Offline {
@@ -153,6 +210,8 @@ pub struct Plan {
     pub limits: Limits,
     pub policies: Vec<Policy>,
     pub rooms: Vec<RoomName>,
+    /// Keys of publications.
+    pub keys: usize,
     pub pace: Pace,
     /// Requests that wait for the engine at most.
     pub engine_requests_max: usize,
@@ -167,11 +226,20 @@ impl Plan {
     /// Makes the plan of a seed.
     pub fn of(seed: u64, size: Size) -> Self {
         let mut chance = Chance::of(seed, "plan", 0);
-        let clients = size.clients.unwrap_or(chance.range(2, 24) as usize);
-        let steps = size.steps.unwrap_or(chance.range(40, 240) as usize);
+        let is_crowd = chance.one_in(CROWD_ONE_IN);
+        let clients = match is_crowd {
+            true => chance.range(1_000, 3_000),
+            false => chance.range(2, 24),
+        };
+        let steps = match is_crowd {
+            true => chance.range(40, 120),
+            false => chance.range(40, 240),
+        };
+        let clients = size.clients.unwrap_or(clients as usize);
+        let steps = size.steps.unwrap_or(steps as usize);
         let is_big = clients > 200;
-        let rooms = chance.range(1, 6) as usize;
-        let names = ["chat", "tiny", "live"];
+        let rooms = chance.range(1, if is_crowd { 2 } else { 6 }) as usize;
+        let names = ["chat", "tiny", "live", "px", "pos"];
         let rooms: Vec<RoomName> = (0..rooms)
             .filter_map(|n| RoomName::parse(&format!("{}:{n}", chance.pick(&names))).ok())
             .collect();
@@ -179,6 +247,7 @@ impl Plan {
             seed,
             clients,
             shards: chance.range(1, 3) as usize,
+            keys: chance.pick(&[1, 3, 8, 40]),
             limits: limits(&mut chance, is_big),
             policies: names.iter().map(|name| policy(name, &mut chance)).collect(),
             rooms,
@@ -210,7 +279,7 @@ impl Plan {
             self.actions.push((at, Action::Connect { client }));
             for room in 0..self.rooms.len() {
                 if chance.one_in(2) {
-                    let options = join_options(chance);
+                    let options = self.join_options(room, chance);
                     let at = at + chance.within(Duration::from_secs(1));
                     self.actions.push((
                         at,
@@ -236,11 +305,32 @@ impl Plan {
                 room,
                 count: chance.pick(&[1, 1, 1, 4, 30]),
                 bytes: chance.pick(&[0, 20, 100, 600]),
+                keys: self.keys_of(chance),
+            },
+            Kind::Burst => Action::Burst {
+                room,
+                clients: chance.range(1, self.clients.min(8) as u64) as usize,
+                count: chance.pick(&[4, 16]),
+                bytes: chance.pick(&[20, 600]),
+                keys: self.keys_of(chance),
+            },
+            Kind::Filter => Action::Filter {
+                client,
+                room,
+                wishes: self.wishes(room, chance),
+            },
+            Kind::Storm => Action::Storm {
+                one_in: chance.pick(&[1, 1, 2, 3]),
+                side: chance.pick(&SIDES),
+            },
+            Kind::Waver => Action::Waver {
+                client,
+                time: seconds(500, 8_000, chance),
             },
             Kind::Join => Action::Join {
                 client,
                 room,
-                options: join_options(chance),
+                options: self.join_options(room, chance),
             },
             Kind::Leave => Action::Leave { client, room },
             Kind::ReadHistory => Action::ReadHistory { client, room },
@@ -249,7 +339,7 @@ impl Plan {
             Kind::Kick => Action::Kick { client },
             Kind::Cut => Action::Cut {
                 client,
-                side: chance.pick(&[Side::Both, Side::Client, Side::Server]),
+                side: chance.pick(&SIDES),
             },
             Kind::Silence => Action::Silence {
                 client,
@@ -299,13 +389,36 @@ impl Plan {
             },
         }
     }
-}
 
-fn join_options(chance: &mut Chance) -> JoinOptions {
-    JoinOptions {
-        last: chance.one_in(3).then(|| chance.range(1, 12) as u32),
-        enter: chance.one_in(2),
-        members: chance.one_in(2),
+    fn keys_of(&self, chance: &mut Chance) -> Keys {
+        Keys {
+            first: chance.below(self.keys as u64) as usize,
+            step: chance.pick(&[0, 1, 1]),
+            count: self.keys,
+        }
+    }
+
+    fn join_options(&self, room: usize, chance: &mut Chance) -> JoinOptions {
+        JoinOptions {
+            last: chance.one_in(3).then(|| chance.range(1, 12) as u32),
+            enter: chance.one_in(2),
+            members: chance.one_in(2),
+            wishes: match chance.one_in(3) {
+                true => self.wishes(room, chance),
+                false => Wishes::default(),
+            },
+        }
+    }
+
+    /// What a client may want of a room: some keys, and no more than so many batches a second.
+    fn wishes(&self, room: usize, chance: &mut Chance) -> Wishes {
+        let some = (0..self.keys).filter(|_| chance.one_in(2)).map(key).collect();
+        let rate = chance.pick(&[None, Some(2.0), Some(30.0)]);
+        let may_leave_out = !matches!(self.rooms[room].namespace(), "chat" | "tiny" | "live");
+        Wishes {
+            keys: (!chance.one_in(3)).then_some(some),
+            max_rate: rate.filter(|_| may_leave_out),
+        }
     }
 }
 
@@ -324,7 +437,7 @@ fn limits(chance: &mut Chance, is_big: bool) -> Limits {
         windows_bytes_max: small(chance, 4 << 10, 64 << 20),
         pending_bytes_max: small(chance, 4 << 10, 16 << 20),
         refresh_ahead: Duration::from_secs(3),
-        ping_interval: Duration::from_secs(3),
+        ping_interval: Duration::from_secs(if is_big { 10 } else { 3 }),
         reconnect_window: Duration::from_secs(1),
         ..usual
     }
@@ -350,14 +463,29 @@ fn policy(name: &str, chance: &mut Chance) -> Policy {
             };
             policy.window_count = chance.range(0, 16) as u32;
         }
+        "px" => {
+            policy.lane = Lane::Latest;
+            policy.keys_max = chance.pick(&[2, 5, 1_000]);
+            policy.window_count = chance.pick(&[0, 4, 16, 256]);
+            policy.replay_max = chance.pick(&[20, 1_000]);
+        }
+        "pos" => {
+            policy.lane = Lane::Lossy;
+            policy.deadline = Duration::from_millis(chance.pick(&[20, 150, 1_000]));
+            policy.window_count = chance.pick(&[0, 16, 256]);
+            policy.history.count = chance.pick(&[0, 20, 1_000]);
+        }
         _ => policy.window_count = chance.pick(&[8, 64, 256]),
     }
+    policy.batch = Duration::from_millis(chance.pick(&[0, 0, 0, 30]));
     policy
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Publish,
+    Burst,
+    Filter,
     Join,
     Leave,
     ReadHistory,
@@ -365,9 +493,11 @@ enum Kind {
     Quit,
     Kick,
     Cut,
+    Storm,
     Silence,
     StopReading,
     Trickle,
+    Waver,
     Offline,
     HoldShard,
     StallEngine,
@@ -396,6 +526,10 @@ impl Menu {
             (Kind::ReadHistory, 3),
             (Kind::Quit, 1),
             (Kind::Kick, 1),
+            (Kind::Burst, 2),
+            (Kind::Filter, 8),
+            (Kind::Storm, 1),
+            (Kind::Waver, 5),
             (Kind::Cut, 6),
             (Kind::Silence, 2),
             (Kind::StopReading, 4),

@@ -1,10 +1,14 @@
 //! What the simulation itself promises: seeds pass, one seed is one run, planted bugs are found.
 
+use clap::ValueEnum;
 use tidegate_sim::{
     mutation::Mutation,
     plan::{Plan, Size},
     shrink::{shrink, try_run},
 };
+
+/// A seed with thousands of clients.
+const CROWD: u64 = 373;
 
 /// Seeds within which a planted bug must be found.
 const SEEDS_MAX: u64 = 200;
@@ -30,7 +34,9 @@ fn two_hundred_seeds_keep_every_promise() {
 
 #[test]
 fn one_seed_is_one_run() {
-    let seeds = [3, 17, 42, 1_000_003];
+    // One of them has thousands of clients.
+    let seeds = [3, 17, 42, CROWD, 1_000_003];
+    assert!(plan(CROWD).clients >= 1_000);
     for seed in seeds {
         let (first, again) = (
             try_run(&plan(seed), None, false),
@@ -69,6 +75,18 @@ fn planted_bugs_are_found() {
         }
     }
     assert_eq!(missed, [], "not found within {SEEDS_MAX} seeds");
+}
+
+#[test]
+fn planted_bugs_are_listed_and_numbered() {
+    let book = include_str!("../../../docs/simulation.md");
+    let listed: Vec<&str> = book.lines().filter(|line| line.contains(" | `")).collect();
+    assert_eq!(listed.len(), Mutation::ALL.len());
+    for (place, (line, mutation)) in listed.iter().zip(Mutation::ALL).enumerate() {
+        let value = mutation.to_possible_value().expect("every one has a name");
+        let expected = format!("| {} | `{}` |", place + 1, value.get_name());
+        assert!(line.starts_with(&expected), "{expected}: {line}");
+    }
 }
 
 #[test]

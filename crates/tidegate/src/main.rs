@@ -1,10 +1,11 @@
-//! The command line: `serve`, `load`, `token`, `config`.
+//! The command line: `serve`, `drain`, `rebalance`, `load`, `token`, `config`.
 //!
 //! Each command has a file of its own; this one only finds the right one. Every error
 //! ends here, in words, with the way out where there is one.
 
 mod configure;
 mod log;
+mod operate;
 mod serve;
 mod token;
 
@@ -29,6 +30,10 @@ struct Arguments {
 enum Command {
     /// Start the server.
     Serve(serve::Arguments),
+    /// Send a server's clients away at their slots, and end it: the same as SIGTERM.
+    Drain(operate::Drain),
+    /// Send a share of a server's clients away at their slots, to where its address leads them.
+    Rebalance(operate::Rebalance),
     /// Measure a server under load, or serve the floor to compare with.
     Load(tidegate_load::Args),
     /// Make a token that lets a client in.
@@ -41,6 +46,8 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Drain(arguments) => operate::drain(&arguments),
+        Command::Rebalance(arguments) => operate::rebalance(&arguments),
         Command::Load(arguments) => tidegate_load::run(arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Config(command) => configure::run(&command),

@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use tidegate_server::{
     ServeError, Server,
-    config::{Config, Overrides, print_duration},
+    config::{Config, Overrides, parse_duration, print_duration},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -21,6 +21,10 @@ use crate::{
     log,
 };
 
+/// As the configuration allows.
+const WITHIN_MAX: Duration = Duration::from_secs(3_600);
+/// What a second signal ends with: 128 and SIGINT's number, as from a shell.
+const IMPATIENT: i32 = 130;
 /// Signals this close to the first are the same request.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
@@ -38,6 +42,9 @@ pub struct Arguments {
     /// Serve the demo page at `/`, and publish its price series.
     #[arg(long)]
     demo: bool,
+    /// Over which time clients come back when the server stops, such as 30s; counts for more than the configuration.
+    #[arg(long, value_name = "TIME", value_parser = within)]
+    drain: Option<Duration>,
     #[command(flatten)]
     log: log::Options,
 }
@@ -47,11 +54,21 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "an address and a port, such as 127.0.0.1:8600 or [::1]:8600".to_owned())
 }
 
+/// As `drain.within`.
+pub fn within(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Some(within) if within <= WITHIN_MAX => Ok(within),
+        Some(_) => Err(format!("at most {}", print_duration(WITHIN_MAX))),
+        None => Err("a time with its unit, such as 30s".to_owned()),
+    }
+}
+
 pub fn run(arguments: &Arguments) -> ExitCode {
     let overrides = Overrides {
         listen: arguments.listen,
         shards: arguments.shards.map(usize::from),
         demo: arguments.demo,
+        drain: arguments.drain,
     };
     let config = match &arguments.config {
         Some(file) => Config::load_with(file, &overrides),
@@ -91,17 +108,28 @@ fn serve(config: &Config) -> Result<(), String> {
     let mut signals = runtime
         .block_on(async { Signals::new() })
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let server = Server::start(config).map_err(|error| words(&error, config))?;
+    let mut server = Server::start(config).map_err(|error| words(&error, config))?;
     announce(&server, config);
 
-    while let Wish::Reload = runtime.block_on(signals.next()) {
-        info!("SIGHUP: reloading certificates");
-        server.reload_certificates();
-    }
-    let deadline = config.edge.shutdown_timeout;
+    let within = loop {
+        let wish = runtime.block_on(async {
+            tokio::select! {
+                wish = signals.next() => wish,
+                within = server.drain_wanted() => Wish::Drain(within),
+            }
+        });
+        match wish {
+            Wish::Reload => {
+                info!("SIGHUP: reloading certificates");
+                server.reload_certificates();
+            }
+            Wish::Stop => break server.drain_within(),
+            Wish::Drain(within) => break within,
+        }
+    };
     info!(
-        deadline = print_duration(deadline),
-        "stopping; a second signal ends at once"
+        within = print_duration(within),
+        "stopping: clients are sent away; a second signal ends at once"
     );
     let asked = Instant::now();
     let impatient = std::thread::Builder::new()
@@ -116,17 +144,19 @@ fn serve(config: &Config) -> Result<(), String> {
                 }
             }
             warn!("ended at once by a second signal");
-            std::process::exit(130);
+            std::process::exit(IMPATIENT);
         });
     if let Err(error) = impatient {
         warn!(%error, "a second signal will not be heard");
     }
-    server.shutdown(deadline).map_err(|error| words(&error, config))
+    server.drain(within).map_err(|error| words(&error, config))
 }
 
 /// What a signal asks for.
 enum Wish {
     Stop,
+    /// The same by the HTTP API, within a time of its own.
+    Drain(Duration),
     Reload,
 }
 

@@ -1,6 +1,7 @@
 //! Publishers above the limit, against a real process: each publish is answered, what was acknowledged is delivered,
 //! what was refused is not, and afterwards all is as before.
 
+#[expect(dead_code, reason = "each test uses its part")]
 mod support;
 
 use std::{collections::BTreeSet, thread};

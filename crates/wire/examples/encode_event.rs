@@ -28,6 +28,7 @@ fn main() {
             from: Bytes::from_static(b"ann"),
             msg: Bytes::from_static(b"b7c1-123456"),
             key: Bytes::new(),
+            lane: None,
             stamps: Stamps {
                 sent_us: 1_764_800_000_000_250,
                 received_us: 1_764_800_000_001_125,

@@ -3,7 +3,7 @@
 //! ```text
 //!  client  Request { id, Command }      connect refresh join leave publish history presence ping
 //!  server  Reply   { id, Ok | Reject }  exactly one for each Request
-//!          Push                         event members gap notice
+//!          Push                         event members gap notice part
 //! ```
 //!
 //! Owned values, because decoding reads from a buffer the whole shard shares. The
@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     code::Reject,
+    lane::Lane,
     position::{Epoch, Offset, Position},
     publication::{KEY_BYTES_MAX, Payload, Publication},
     room::RoomName,
@@ -164,6 +165,8 @@ pub struct Filter {
 pub struct Publish {
     /// Where to.
     pub room: RoomName,
+    /// What it promises less than its namespace does; none if it does not. Never [`Lane::Control`].
+    pub lane: Option<Lane>,
     /// What.
     pub data: Payload,
     /// The publisher's own id of it, for idempotence; empty for none.
@@ -402,6 +405,19 @@ pub enum Push {
     },
     /// A word from the server.
     Notice(Notice),
+    /// A piece of a large frame; see [`crate::parts`].
+    Part(Part),
+}
+
+/// A piece of a large frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Which frame: the same number in all its parts, another than that of any frame still under way.
+    pub message: u32,
+    /// Another part of it follows.
+    pub more: bool,
+    /// The next of its bytes; in JSON whole characters.
+    pub piece: Bytes,
 }
 
 /// Who came and went since the last such push.
@@ -447,4 +463,10 @@ pub enum Notice {
     },
     /// The server stops; the close follows.
     Shutdown,
+    /// The connection will be closed: come back when this time is over, not earlier and not at
+    /// random. It is this client's slot, and others have the times around it.
+    Draining {
+        /// Milliseconds from now.
+        in_ms: u64,
+    },
 }

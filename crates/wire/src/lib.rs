@@ -8,6 +8,8 @@ pub mod code;
 pub mod codec;
 pub mod frame;
 pub mod json;
+pub mod lane;
+pub mod parts;
 pub mod position;
 pub mod publication;
 pub mod room;
@@ -15,6 +17,7 @@ pub mod ws;
 
 pub use code::{CloseReason, Reject, RejectCode};
 pub use frame::{Codec, Command, Request, ServerFrame};
+pub use lane::Lane;
 pub use position::{Epoch, Offset, Position};
 pub use publication::{Payload, Publication, Stamps};
 pub use room::RoomName;

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use crate::position::Offset;
+use crate::{lane::Lane, position::Offset};
 
 /// Longest `msg` id in bytes.
 pub const MSG_ID_BYTES_MAX: usize = 64;
@@ -49,6 +49,8 @@ pub struct Stamps {
 pub struct Publication {
     /// Its number in the room's epoch, from 1.
     pub offset: Offset,
+    /// What it promises less than its namespace does; none if it does not.
+    pub lane: Option<Lane>,
     /// What was sent.
     pub data: Payload,
     /// The user who published; empty for none (a server, or development mode).

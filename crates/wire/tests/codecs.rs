@@ -5,11 +5,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 use tidegate_wire::{
-    Codec, Epoch, Payload, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
+    Codec, Epoch, Lane, Payload, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
     frame::{
         Command, Connect, Connected, Filter, GapReason, History, HistoryPage, Join, Joined, Member, Members,
-        MembersChange, Notice, Ok as Reply, Pong, Presence, Publish, Published, Push, Recovery, Request,
-        Wishes,
+        MembersChange, Notice, Ok as Reply, Part, Pong, Presence, Publish, Published, Push, Recovery,
+        Request, Wishes,
     },
 };
 
@@ -61,9 +61,17 @@ fn us() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0u64), 1u64..4_000_000_000_000_000]
 }
 
+fn lane() -> impl Strategy<Value = Option<Lane>> {
+    proptest::option::of(prop_oneof![
+        Just(Lane::Reliable),
+        Just(Lane::Latest),
+        Just(Lane::Lossy)
+    ])
+}
+
 fn publication() -> impl Strategy<Value = Publication> {
     (
-        1..1u64 << 53,
+        (1..1u64 << 53, lane()),
         payload(),
         text(40),
         text(40),
@@ -73,8 +81,9 @@ fn publication() -> impl Strategy<Value = Publication> {
         us(),
     )
         .prop_map(
-            |(offset, data, from, msg, key, sent_us, received_us, ordered_us)| Publication {
+            |((offset, lane), data, from, msg, key, sent_us, received_us, ordered_us)| Publication {
                 offset,
+                lane,
                 data,
                 from,
                 msg,
@@ -125,15 +134,18 @@ fn command() -> impl Strategy<Value = Command> {
         join().prop_map(Command::Join),
         (room(), wishes()).prop_map(|(room, wishes)| Command::Filter(Filter { room, wishes })),
         room().prop_map(|room| Command::Leave { room }),
-        (room(), payload(), text(64), text(128), us()).prop_map(|(room, data, msg, key, sent_us)| {
-            Command::Publish(Publish {
-                room,
-                data,
-                msg,
-                key,
-                sent_us,
-            })
-        }),
+        (room(), lane(), payload(), text(64), text(128), us()).prop_map(
+            |(room, lane, data, msg, key, sent_us)| {
+                Command::Publish(Publish {
+                    room,
+                    lane,
+                    data,
+                    msg,
+                    key,
+                    sent_us,
+                })
+            }
+        ),
         (
             room(),
             proptest::option::of(position()),
@@ -275,6 +287,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (0..1u64 << 53).prop_map(|in_ms| Notice::TokenExpiring { in_ms }),
         room().prop_map(|room| Notice::Removed { room }),
         Just(Notice::Shutdown),
+        (0..1u64 << 53).prop_map(|in_ms| Notice::Draining { in_ms }),
     ];
     prop_oneof![
         (
@@ -294,6 +307,10 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
             })
         }),
         notice.prop_map(|notice| ServerFrame::Push(Push::Notice(notice))),
+        (any::<u32>(), any::<bool>(), "\\PC{0,40}").prop_map(|(message, more, piece)| {
+            let piece = piece.into();
+            ServerFrame::Push(Push::Part(Part { message, more, piece }))
+        }),
     ]
 }
 
@@ -426,6 +443,7 @@ fn deep_json_is_refused_and_never_recursed_into() {
             id: 1,
             command: Command::Publish(Publish {
                 room: RoomName::parse("a:b").unwrap(),
+                lane: None,
                 data: Payload::Json(deep(n).into()),
                 msg: Bytes::new(),
                 key: Bytes::new(),

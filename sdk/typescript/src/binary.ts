@@ -32,6 +32,7 @@ export type Shape = { readonly [number: number]: Field };
 const POSITION: Shape = { 1: { name: "epoch", kind: "epoch" }, 2: { name: "offset", kind: "uint" } };
 const GAP_REASON = ["", "epoch", "trimmed", "too_far", "continuity", "conflated", "dropped"];
 const KEYS: Shape = { 1: { name: "keys", kind: "string", list: true } };
+const LANE = ["", "reliable", "latest", "lossy"];
 const RECOVERY = ["none", "replay", "gap"];
 
 const JOIN: Shape = {
@@ -66,6 +67,7 @@ const PUBLISH: Shape = {
   4: { name: "msg", kind: "string" },
   5: { name: "key", kind: "string" },
   6: { name: "sent_us", kind: "micros", as: "sent_at" },
+  8: { name: "lane", kind: LANE },
 };
 
 const HISTORY: Shape = {
@@ -127,6 +129,7 @@ const PUBLICATION: Shape = {
   7: { name: "sent_us", kind: "micros", as: "sent", under: "stamps" },
   8: { name: "received_us", kind: "micros", as: "received", under: "stamps" },
   9: { name: "ordered_us", kind: "micros", as: "ordered", under: "stamps" },
+  11: { name: "lane", kind: LANE },
 };
 
 const HISTORY_PAGE: Shape = {
@@ -176,6 +179,13 @@ const NOTICE: Shape = {
   1: { name: "token_expiring", kind: { 1: { name: "in_ms", kind: "uint" } } },
   2: { name: "removed", kind: { 1: { name: "room", kind: "string" } } },
   3: { name: "shutdown", kind: {} },
+  4: { name: "draining", kind: { 1: { name: "in_ms", kind: "uint" } } },
+};
+
+const PART: Shape = {
+  1: { name: "message", kind: "uint" },
+  2: { name: "more", kind: "bool" },
+  3: { name: "frame", kind: "bytes" },
 };
 
 const SERVER_FRAME: Shape = {
@@ -194,6 +204,7 @@ const SERVER_FRAME: Shape = {
   13: { name: "gap", kind: GAP },
   14: { name: "notice", kind: NOTICE },
   15: { name: "filtered", kind: {} },
+  16: { name: "part", kind: PART },
 };
 
 /** The two that all others hang from: for the test against the .proto. */
@@ -230,7 +241,10 @@ function writeFields(writer: Writer, shape: Shape, value: Fields): void {
     const whole = field.wraps ? { [field.name]: part } : part;
     for (const one of field.list ? (whole as readonly unknown[]) : [whole]) {
       if (typeof kind === "string") writeScalar(writer, number, kind, one);
-      else if (isNames(kind)) throw new TypeError(`${field.name} is only read`);
+      else if (isNames(kind)) {
+        writer.tag(number, 0);
+        writer.varint(kind.indexOf(String(one)));
+      }
       else {
         const inner = new Writer();
         writeFields(inner, kind, one as Fields);
@@ -284,7 +298,7 @@ export function decodeFrames(message: Uint8Array): Fields[] {
   return frames;
 }
 
-const PUSHES = ["event", "gap"];
+const PUSHES = ["event", "gap", "part"];
 
 function likeJson(frame: Record<string, unknown>): Fields {
   const { id, ...rest } = frame;

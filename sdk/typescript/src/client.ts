@@ -69,6 +69,8 @@ export interface ClientEvents {
   connected: Connected;
   /** The server said no to a command: for now, and it is sent again; or for good, and its promise fails. */
   rejected: Rejected;
+  /** The server will close this connection, and wants us back after so many milliseconds: we come by ourselves, and miss nothing. */
+  draining: { inMs: number };
 }
 
 /** What a room tells. */
@@ -207,6 +209,7 @@ export class Client extends Emitter<ClientEvents> {
         this.emit("connected", connected);
       },
       onRejected: (rejected: Rejected) => this.emit("rejected", rejected),
+      onDraining: (inMs: number) => this.emit("draining", { inMs }),
     };
     const limits = { ...LIMITS, ...options.limits };
     this.#session = new Session(host, listener, this.#codec, { name: "tidegate-js", version: VERSION }, limits);

@@ -25,6 +25,8 @@ export interface Publication {
   readonly from: string;
   readonly msg: string;
   readonly key: string;
+  /** What it promises less than its namespace. */
+  readonly lane?: "reliable" | "latest" | "lossy" | (string & {});
   readonly stamps: Stamps;
 }
 
@@ -97,6 +99,7 @@ export type Frame =
       readonly reason: GapReason;
       readonly count: number;
     }
+  | { readonly kind: "part"; readonly message: number; readonly more: boolean; readonly piece: string | Uint8Array }
   | { readonly kind: "notice"; readonly notice: string; readonly inMs: number; readonly room: string };
 
 /** A JSON object whose fields are not known yet. */
@@ -189,6 +192,11 @@ export function readFrame(frame: Fields): Frame | undefined {
     const count = gap.count === undefined ? 0 : number(gap.count);
     return { kind: "gap", room: string(gap.room), position: readPosition(gap), reason: string(gap.reason), count };
   }
+  if ("part" in frame) {
+    const part = fields(frame.part, "part");
+    const piece = part.frame instanceof Uint8Array ? part.frame : string(part.text);
+    return { kind: "part", message: number(part.message), more: part.more === true, piece };
+  }
   if ("notice" in frame) {
     const notice = fields(frame.notice, "notice");
     return { kind: "notice", notice: string(notice.kind), inMs: number(notice.in_ms ?? 0), room: string(notice.room) };
@@ -206,6 +214,7 @@ export function readPublication(value: unknown): Publication {
     from: string(body.from),
     msg: string(body.msg),
     key: string(body.key),
+    ...optional("lane", body.lane, string),
     stamps: {
       ...optional("sent", stamps.sent, number),
       ...optional("received", stamps.received, number),

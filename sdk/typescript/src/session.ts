@@ -33,6 +33,7 @@ import {
   readRefreshed,
   type RejectFrame,
 } from "./frames.js";
+import { Inbox, type WholeFrame } from "./parts.js";
 
 /** How far the client has come. */
 export type State = "idle" | "connecting" | "connected" | "waiting" | "closed";
@@ -77,6 +78,8 @@ export interface Wishes {
 export interface PublishOptions {
   /** What it is about, for the receivers. */
   key?: string;
+  /** The namespace's own, or `lossy`: the first to be left out for a reader that is behind. */
+  lane?: "reliable" | "latest" | "lossy";
   /** Your own id of it; made up where absent. */
   msg?: string;
 }
@@ -115,6 +118,8 @@ export interface Listener {
   onState(state: State, why: string): void;
   onConnected(connected: Connected): void;
   onRejected?(rejected: Rejected): void;
+  /** The server will close this connection; the session comes back after so many milliseconds. */
+  onDraining(inMs: number): void;
 }
 
 /** The server said no to a command. */
@@ -167,6 +172,12 @@ export const LIMITS: Limits = {
 const BACKOFF_MIN = 500;
 /** A server may ask for no longer wait before the first attempt. */
 const RECONNECT_MAX = 10 * 60_000;
+/** No server spreads slots over a longer time. */
+const SLOT_MAX = 2 * 60 * 60_000;
+/** The server stops, or sends this client away: by a close with this code at its slot, or before. */
+const SHUTDOWN = 4000;
+/** The command begins something on a connection that is about to end. */
+const DRAINING = 104;
 /** A token is renewed this long before it expires, or a fifth of its time, where that is less. */
 const REFRESH_AHEAD_MAX = 60_000;
 /** Wait before a refresh that failed is tried again. */
@@ -201,6 +212,8 @@ export class Session {
   #isRefreshing = false;
   #attempts = 0;
   #reconnectMs = BACKOFF_MIN;
+  /** When the server wants us back: neither earlier nor at a random time. */
+  #slotAt: number | undefined;
   #frameBytesMax = FRAME_BYTES;
   #pingMs = 25_000;
   #pingAt = 0;
@@ -211,6 +224,7 @@ export class Session {
   #refreshAt: number | undefined;
   #retryAt: number | undefined;
   #openBy: number | undefined;
+  #inbox: Inbox;
   #nextId = 1;
   #nextMsg = 1;
   #connectId = 0;
@@ -233,6 +247,7 @@ export class Session {
   ) {
     this.#calls = new Calls(limits);
     this.#budget = new RetryBudget(host.now());
+    this.#inbox = new Inbox(codec);
     const word = () => Math.floor(host.random() * 0x1_0000_0000).toString(36);
     this.#msgPrefix = `${word()}${word()}`;
   }
@@ -303,6 +318,7 @@ export class Session {
       ...(data instanceof Uint8Array ? { bytes: data } : { data }),
       msg: options.msg ?? `${this.#msgPrefix}-${this.#nextMsg++}`,
       ...(options.key === undefined ? {} : { key: options.key }),
+      ...(options.lane === undefined ? {} : { lane: options.lane }),
       sent_at: this.host.now(),
     };
     const ok = await this.#call("publish", body);
@@ -343,6 +359,7 @@ export class Session {
   opened(): void {
     if (this.#state !== "connecting") return this.host.close();
     this.#isOpen = true;
+    this.#inbox = new Inbox(this.codec);
     this.#connectId = this.#id();
     // What does not fit into half a message is joined afterwards, room by room.
     let rest = this.#frameBytesMax / 2;
@@ -360,7 +377,7 @@ export class Session {
   received(message: unknown): void {
     this.#silentAt = undefined;
     try {
-      for (const frame of this.codec.read(message)) this.#onFrame(frame);
+      for (const frame of this.#inbox.read(message)) this.#onFrame(frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       // Not our server, or not our protocol: nothing that follows can be trusted.
@@ -377,12 +394,14 @@ export class Session {
     const back = comeBack(code);
     if (back === "with_new_token") this.#token = undefined;
     if (back === "no") this.#end(why);
-    else this.#wait(why);
+    else this.#wait(why, code === SHUTDOWN);
   }
 
   /** The network may be back, or the page is seen again: do not wait any longer, and see whether anyone is there. */
   hurry(): void {
     if (this.#state === "waiting") {
+      // Everyone else's page may be seen again too; a slot is kept.
+      if (this.#slotAt !== undefined) return;
       this.#attempts = 0;
       this.#begin();
     } else if (this.#state === "connected") {
@@ -406,6 +425,7 @@ export class Session {
   #begin(): void {
     const now = this.host.now();
     this.#retryAt = undefined;
+    this.#slotAt = undefined;
     this.#openBy = now + this.limits.openTimeout;
     this.#setState("connecting", "");
     if (isDue(this.#expiresAt, now)) this.#token = undefined;
@@ -420,15 +440,23 @@ export class Session {
     this.#wait(why);
   }
 
-  /** Waits a random time, up to a bound that doubles: full jitter. */
-  #wait(why: string): void {
+  /** Waits for our slot, or a random time, up to a bound that doubles: full jitter. */
+  #wait(why: string, isSentAway = false): void {
     this.#forgetConnection();
-    const bound =
-      this.#attempts === 0
-        ? this.#reconnectMs
-        : Math.min(this.limits.backoffMax, BACKOFF_MIN * 2 ** Math.min(this.#attempts, 16));
-    this.#attempts++;
-    this.#retryAt = this.host.now() + this.host.random() * bound;
+    const now = this.host.now();
+    // A slot that is over counts only where the server itself closes at it: who lost the connection
+    // in another way is one of many, and they would all come at once.
+    if (this.#slotAt !== undefined && (isSentAway || this.#slotAt > now)) {
+      this.#retryAt = Math.max(now, this.#slotAt);
+    } else {
+      this.#slotAt = undefined;
+      // Never less than the server's own window: it knows how many there are.
+      const doubled = BACKOFF_MIN * 2 ** Math.min(this.#attempts, 16);
+      const bound =
+        this.#attempts === 0 ? this.#reconnectMs : Math.max(this.#reconnectMs, Math.min(this.limits.backoffMax, doubled));
+      this.#attempts++;
+      this.#retryAt = now + this.host.random() * bound;
+    }
     this.#setState("waiting", why);
     this.#plan();
   }
@@ -436,6 +464,7 @@ export class Session {
   #end(why: string): void {
     this.#forgetConnection();
     this.#retryAt = undefined;
+    this.#slotAt = undefined;
     this.#setState("closed", why);
     for (const call of this.#calls.drain()) call.reject(new RejectError(0, "closed", why));
     this.#plan();
@@ -467,7 +496,7 @@ export class Session {
 
   // ---- frames -----------------------------------------------------------------
 
-  #onFrame(frame: Frame): void {
+  #onFrame(frame: WholeFrame): void {
     switch (frame.kind) {
       case "ok":
         return this.#onOk(frame.id, frame.body);
@@ -480,7 +509,7 @@ export class Session {
       case "gap":
         return this.#onGap(frame);
       case "notice":
-        return this.#onNotice(frame.notice, frame.room);
+        return this.#onNotice(frame);
     }
   }
 
@@ -551,7 +580,9 @@ export class Session {
   #onReject(id: number, reject: RejectFrame): void {
     const error = new RejectError(reject.code, reject.name, reject.detail);
     const now = this.host.now();
-    const after = now + (reject.retryAfterMs ?? 1_000) * (1 + this.host.random());
+    // Where the connection ends, the next one has a time of its own already.
+    const jitter = reject.code === DRAINING ? 0 : this.host.random();
+    const after = now + (reject.retryAfterMs ?? 1_000) * (1 + jitter);
     const room = this.#joins.get(id);
     const tell = (command: CommandName, retryAt: number | undefined) => {
       const { code, name: reason, detail } = reject;
@@ -631,9 +662,13 @@ export class Session {
     room.listener.onGap(reason, position, count);
   }
 
-  #onNotice(notice: string, name: string): void {
+  #onNotice({ notice, inMs, room: name }: Extract<Frame, { kind: "notice" }>): void {
     if (notice === "token_expiring") this.#refresh();
-    else if (notice === "removed") {
+    else if (notice === "draining") {
+      const wait = Math.min(Math.max(0, inMs), SLOT_MAX);
+      this.#slotAt = this.host.now() + wait;
+      this.listener.onDraining(wait);
+    } else if (notice === "removed") {
       const room = this.#rooms.get(name);
       this.#rooms.delete(name);
       room?.listener.onRemoved(new RejectError(202, "forbidden", "the new token does not grant this room"));

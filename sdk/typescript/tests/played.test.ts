@@ -41,6 +41,7 @@ type Heard = [name: string, about: unknown];
 
 class Player {
   now = 1_764_800_000_000;
+  slotAt: number | undefined;
   ticket = 0;
   sent: Message[] = [];
   heard: Heard[] = [];
@@ -64,6 +65,7 @@ class Player {
     const listener = {
       onState: (state: State, why: string) => this.heard.push(["state", [state, why]]),
       onConnected: (connected: Connected) => this.heard.push(["connected", connected]),
+      onDraining: (inMs: number) => this.heard.push(["draining", inMs]),
     };
     this.session = new Session(host, listener, CODECS[codec], { name: "test", version: "0" });
   }
@@ -111,10 +113,14 @@ class Player {
       case "leave":
         return session.leave(room);
       case "publish": {
-        const { data, bytes, msg, key, sent_at } = body;
+        const { data, bytes, msg, key, lane, sent_at } = body;
         if (sent_at !== undefined) this.now = Number(sent_at);
         const payload = bytes === undefined ? data : Uint8Array.from(atob(String(bytes)), (char) => char.charCodeAt(0));
-        const options = { ...(msg ? { msg: String(msg) } : {}), ...(key ? { key: String(key) } : {}) };
+        const options = {
+          ...(msg ? { msg: String(msg) } : {}),
+          ...(key ? { key: String(key) } : {}),
+          ...(lane ? { lane: lane as "lossy" } : {}),
+        };
         return this.settle(id, session.publish(room, payload, options));
       }
       case "history":
@@ -295,6 +301,10 @@ class Player {
     const [[kind, said] = ["", {}]] = Object.entries(frame) as [string, Fields][];
     const room = String(said.room);
     if (kind === "notice") {
+      if (said.kind === "draining") {
+        this.slotAt = this.now + Number(said.in_ms);
+        return expect(this.heard).toEqual([["draining", said.in_ms]]);
+      }
       if (said.kind !== "removed") return expect(this.heard).toEqual([]);
       expect(this.heard).toMatchObject([[`${room} removed`, { code: 202 }]]);
       return this.isForgotten(room);
@@ -322,7 +332,14 @@ class Player {
     const [stays, needsNew] = [code >= 4500, code >= 4100 && code < 4200];
     expect(this.heard).toEqual([["state", [stays ? "closed" : "waiting", why]]]);
     if (stays) return;
-    this.now += LIMITS.backoffMax;
+    if (this.slotAt === undefined) this.now += LIMITS.backoffMax;
+    else {
+      // It was told when to come back, and comes then.
+      this.now = this.slotAt - 1;
+      this.session.tick();
+      expect(this.session.state).toBe("waiting");
+      this.now = this.slotAt;
+    }
     this.session.tick();
     expect(this.session.state).toBe("connecting");
     // A new token is asked for where the old one was refused; else the old one is used again.

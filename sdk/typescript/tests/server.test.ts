@@ -45,6 +45,19 @@ function collect(room: ReturnType<Client["join"]>) {
   };
 }
 
+test.each(["json", "binary"] as const)("large publications and pages come in parts and are seen whole, in %s", async (codec) => {
+  const ann = client("ann", { codec });
+  await ann.connect();
+  const room = ann.join("chat:large");
+  const seen = collect(room);
+  const texts = Array.from({ length: 6 }, (_, n) => `${n} ${"a \"€\" ".repeat(3_000)}`);
+  for (const text of texts) await room.publish({ text });
+  await seen.until(texts.length);
+  expect(seen.events.map((event) => event.data)).toEqual(texts.map((text) => ({ text })));
+  const page = await room.history({ limit: 10 });
+  expect(page.publications.map((event) => event.data)).toEqual(texts.map((text) => ({ text })));
+});
+
 test.each([
   ["json", "binary"],
   ["binary", "json"],

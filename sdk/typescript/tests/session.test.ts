@@ -31,6 +31,7 @@ class World {
   sent: Sent[] = [];
   states: [State, string][] = [];
   rejected: Rejected[] = [];
+  slots: number[] = [];
   readonly session: Session;
 
   constructor(limits: Partial<Limits> = {}) {
@@ -58,6 +59,7 @@ class World {
       onState: (state: State, why: string) => this.states.push([state, why]),
       onConnected: () => {},
       onRejected: (rejected: Rejected) => this.rejected.push(rejected),
+      onDraining: (inMs: number) => this.slots.push(inMs),
     };
     this.session = new Session(host, listener, CODECS.json, { name: "test", version: "0" }, { ...LIMITS, ...limits });
   }
@@ -164,12 +166,91 @@ describe("connecting", () => {
       world.session.closed(1006);
       return (world.wake ?? 0) - world.now;
     });
-    expect(waits).toEqual([250, 500, 1_000, 2_000]);
+    // The window is 2 s: no attempt is drawn from less, whoever refuses it.
+    expect(waits).toEqual([500, 500, 1_000, 2_000]);
     for (let n = 0; n < 20; n++) {
       world.wakeUp();
       world.session.closed(1006);
     }
     expect((world.wake ?? 0) - world.now).toBe(LIMITS.backoffMax * 0.25);
+  });
+
+  test("a slot is kept to the millisecond, however the connection ends before it", () => {
+    for (const code of [4000, 1006, 4001]) {
+      world = new World();
+      join();
+      const { resume } = world.connect().connect as { resume: [{ id: number }] };
+      world.say(joined(resume[0].id, 41));
+      world.say({ notice: { kind: "draining", in_ms: 4_200 } });
+      expect(world.slots).toEqual([4_200]);
+      const slot = world.now + 4_200;
+      world.now += 700;
+      world.say(event(42));
+      world.chance = 0.9;
+      world.session.closed(code);
+      expect([world.session.state, world.wake]).toEqual(["waiting", slot]);
+      // Neither a page that is seen again nor an early timer makes it come before.
+      world.session.hurry();
+      world.now = slot - 1;
+      world.session.tick();
+      expect([world.session.state, world.opened]).toEqual(["waiting", 1]);
+      expect(world.connect().connect).toMatchObject({
+        resume: [{ room: "chat:a", since: { epoch: EPOCH, offset: 42 } }],
+      });
+      expect(world.now).toBe(slot);
+      // It counts for that one time.
+      world.session.closed(1006);
+      expect(world.wake).toBe(world.now + 0.9 * 2_000);
+    }
+  });
+
+  test("closed at its slot it comes back at once; lost after it, at random", () => {
+    for (const [code, wait] of [[4000, 0], [1006, 500]] as const) {
+      world = new World();
+      world.connect();
+      world.say({ notice: { kind: "draining", in_ms: 1_000 } });
+      world.now += 1_200;
+      world.chance = 0.25;
+      world.session.closed(code);
+      expect((world.wake ?? 0) - world.now).toBe(wait);
+    }
+  });
+
+  test("refused at its slot it waits within the server's window, and longer each time", () => {
+    world.connect({ reconnect_ms: 3_000 });
+    world.say({ notice: { kind: "draining", in_ms: 1_000 } });
+    world.session.closed(4000);
+    world.chance = 0.5;
+    const waits = [1, 2, 3, 4, 5].map(() => {
+      world.wakeUp();
+      world.session.closed(1006);
+      return (world.wake ?? 0) - world.now;
+    });
+    expect(waits).toEqual([1_500, 1_500, 1_500, 2_000, 4_000]);
+  });
+
+  test("an absurd slot is bounded, and one that is past is now", () => {
+    for (const [inMs, wait] of [[1e15, 7_200_000], [-5, 0]] as const) {
+      world = new World();
+      world.connect();
+      world.say({ notice: { kind: "draining", in_ms: inMs } });
+      world.session.closed(4000);
+      expect((world.wake ?? 0) - world.now).toBe(wait);
+    }
+  });
+
+  test("what is rejected because the server drains is repeated on the next connection, at once", async () => {
+    world.connect();
+    const published = world.session.publish("chat:a", 1, { msg: "m-1" });
+    const [first] = world.take();
+    world.say({ notice: { kind: "draining", in_ms: 2_000 } });
+    world.say({ id: first?.id, reject: { code: 104, name: "draining", retry_after_ms: 2_000 } });
+    world.session.closed(4000);
+    world.connect();
+    const [again] = world.take();
+    expect(again).toMatchObject({ publish: { msg: "m-1" } });
+    world.say({ id: again?.id, ok: { epoch: EPOCH, offset: 1, duplicate: false } });
+    expect((await published).position.offset).toBe(1);
   });
 
   test("codes say whether to come back, and with what", () => {

@@ -50,6 +50,10 @@ function read(reader: Reader, shape: Shape): Record<string, unknown> {
     const { number } = reader.tag();
     const field = shape[number];
     if (!field) throw new Error(`a client sends field ${number}`);
+    if (Array.isArray(field.kind)) {
+      value[field.as ?? field.name] = field.kind[reader.varint()];
+      continue;
+    }
     const part = typeof field.kind === "object" ? read(new Reader(reader.bytes()), field.kind as Shape) : scalar(reader, field.kind);
     const name = field.as ?? field.name;
     if (field.wraps) value[name] = (part as Fields)[field.name] ?? [];

@@ -17,6 +17,7 @@ use tidegate_core::{
     Admission, ConnId, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
     grant::{Claims, Grant, Right, Rights},
     request::{Attachment, Event, Exit, Request},
+    shard::RoomOrder,
 };
 use tidegate_wire::{
     Codec, Epoch, Position, Publication, Reject, RejectCode, RoomName, ServerFrame, Stamps,
@@ -24,6 +25,7 @@ use tidegate_wire::{
         Command, Connect, GapReason, History, HistoryPage, Join, Joined, Member, Members, MembersChange,
         Ok as Reply, Publish, Published, Push, Wishes,
     },
+    parts::ServerReader,
     ws,
 };
 
@@ -109,6 +111,7 @@ impl NaiveEngine {
                     from: publish.from,
                     msg: publish.msg,
                     key: publish.key,
+                    lane: publish.lane,
                     stamps: Stamps::default(),
                 };
                 room.log.push(publication.clone());
@@ -246,6 +249,7 @@ pub struct Client {
     /// It takes no more bytes than this per turn; none stops reading.
     pub reads: usize,
     partial: Vec<u8>,
+    parts: ServerReader,
     kinds: BTreeMap<u32, &'static str>,
     pub frames: VecDeque<ServerFrame>,
     pub closed: Option<u16>,
@@ -346,11 +350,17 @@ impl World {
             next_id: 0,
             reads: usize::MAX,
             partial: Vec::new(),
+            parts: ServerReader::new(link.codec),
             kinds: BTreeMap::new(),
             frames: VecDeque::new(),
             closed: None,
         });
         ClientId(self.clients.len() - 1)
+    }
+
+    pub fn joined_rooms(&self) -> Vec<RoomName> {
+        let rooms = self.shard.rooms("", "", RoomOrder::Name, usize::MAX, self.now);
+        rooms.into_iter().map(|room| room.name).collect()
     }
 
     pub fn client(&mut self, id: ClientId) -> &mut Client {
@@ -604,10 +614,10 @@ fn write_out(shard: &mut Shard, client: &mut Client, now: Moment) -> bool {
         match frame {
             Frame::Close(code) => client.closed = Some(code),
             Frame::Message(payload) => {
-                let codec = client.link.codec;
                 let frames = &mut client.frames;
-                codec
-                    .decode_server(&payload, &mut |frame| frames.push_back(frame))
+                client
+                    .parts
+                    .read(&payload, &mut |frame| frames.push_back(frame))
                     .expect("the server's own frame");
             }
             Frame::Other => {}
@@ -650,6 +660,7 @@ pub fn plain_join(name: &str) -> Join {
 pub fn publish_command(name: &str, text: &str, msg: &str) -> Command {
     Command::Publish(Publish {
         room: room(name),
+        lane: None,
         data: tidegate_wire::Payload::Json(Bytes::copy_from_slice(text.as_bytes())),
         msg: Bytes::copy_from_slice(msg.as_bytes()),
         key: Bytes::new(),

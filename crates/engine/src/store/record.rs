@@ -9,7 +9,7 @@
 //! The store checks sums of what it reads; what is checked here is the shape.
 
 use bytes::{Buf, BufMut, Bytes};
-use tidegate_wire::{Epoch, Offset, Payload, Position, Publication, Stamps};
+use tidegate_wire::{Epoch, Lane, Offset, Payload, Position, Publication, Stamps};
 
 use super::Header;
 
@@ -22,7 +22,7 @@ pub(super) fn write_publication(publication: &Publication) -> Vec<u8> {
         Payload::Json(data) => (0, data),
         Payload::Bytes(data) => (1, data),
     };
-    out.put_u8(kind);
+    out.put_u8(kind | lane_bits(publication.lane) << 4);
     out.put_u64_le(publication.stamps.sent_us);
     out.put_u64_le(publication.stamps.received_us);
     out.put_u64_le(publication.stamps.ordered_us);
@@ -37,12 +37,24 @@ pub(super) fn write_publication(publication: &Publication) -> Vec<u8> {
     out
 }
 
+/// The upper half of `kind`.
+fn lane_bits(lane: Option<Lane>) -> u8 {
+    lane.map_or(0, |lane| lane as u8)
+}
+
+fn read_lane(bits: u8) -> Option<Option<Lane>> {
+    let lanes = Lane::ALL.into_iter().filter(|lane| *lane != Lane::Control);
+    let mut lanes = lanes.map(Some).chain([None]);
+    lanes.find(|lane| lane_bits(*lane) == bits)
+}
+
 pub(super) fn read_publication(offset: Offset, record: &[u8]) -> Option<Publication> {
     let mut rest = Bytes::copy_from_slice(record);
     if rest.try_get_u8().ok()? != VERSION {
         return None;
     }
     let kind = rest.try_get_u8().ok()?;
+    let (kind, lane) = (kind & 0x0f, read_lane(kind >> 4)?);
     let stamps = Stamps {
         sent_us: rest.try_get_u64_le().ok()?,
         received_us: rest.try_get_u64_le().ok()?,
@@ -61,6 +73,7 @@ pub(super) fn read_publication(offset: Offset, record: &[u8]) -> Option<Publicat
     };
     Some(Publication {
         offset,
+        lane,
         data,
         from,
         msg,
@@ -117,6 +130,7 @@ mod tests {
     fn records_survive_the_disk_and_damage_is_noticed() {
         let publication = Publication {
             offset: 7,
+            lane: Some(Lane::Lossy),
             data: Payload::Json("{\"a\":1}".into()),
             from: "ann".into(),
             msg: "m-1".into(),

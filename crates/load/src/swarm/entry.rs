@@ -9,15 +9,21 @@ use std::{
 use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
+use super::trickle;
 use crate::{LoadError, Target};
 
 /// Connections per local address: a tuple has 28,000 ports, and looking for the last ones is slow.
 const PER_ADDRESS: usize = 8_000;
 
-/// Begins to connect; `number` is the connection's own in the whole run.
-pub(crate) fn connect(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
+/// Begins to connect; `number` is the connection's own in the whole run. A slow one has little room in its kernel.
+pub(crate) fn connect(address: SocketAddr, number: usize, is_slow: bool) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     socket.set_tcp_nodelay(true)?;
+    if is_slow {
+        // Before connect: the window that is offered follows from it.
+        socket.set_recv_buffer_size(trickle::RECEIVE_BUFFER)?;
+        socket.set_tcp_mss(trickle::SEGMENT)?;
+    }
     if let IpAddr::V4(ip) = address.ip()
         && ip.is_loopback()
     {

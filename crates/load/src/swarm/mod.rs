@@ -1,11 +1,20 @@
 //! Thousands of connections on one epoll, received as cheaply as can be: one buffer, a scan for
-//! the offset and the intended time in each event, a histogram. How they come in is in `opening`
-//! (handshakes, refusals) and `entry` (local addresses, tokens).
+//! the offset and the intended time in each event, a histogram.
+//!
+//! How they come in, and come back, is in `opening` (handshakes, refusals) and `entry` (local addresses,
+//! tokens); what each subscriber was given in `subscription`; what is sent, and what was answered, in
+//! `publishing`; those that read slowly in `trickle`.
 
 mod entry;
 mod opening;
+mod publishing;
+mod scan;
+mod subscription;
+mod trickle;
 
 use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
     io::{self, Read, Write},
     net::SocketAddr,
     sync::Arc,
@@ -19,34 +28,31 @@ use tidegate_wire::ws::{
     handshake,
 };
 
-use self::entry::Tokens;
-use crate::{LoadError, Target, process::steady_ns, report::histogram, tally::Received};
+pub(crate) use self::publishing::{Outgoing, SLOT_NS};
+use self::{
+    entry::Tokens,
+    publishing::Record,
+    scan::{number_after, text_after},
+    subscription::{Seen, Subscription},
+};
+use crate::{
+    LoadError, Target,
+    plan::{Burst, Plan, Reading, Role, SEATS_MAX, Timeline},
+    process::steady_ns,
+    returned::{Returned, WayBack},
+    tally::{Answers, Received, Slot, histogram},
+};
 
 /// The swarm's clock says this when it starts, so that every intended time has 13 digits.
 const CLOCK_START_NS: u64 = 1_000_000_000_000;
 const WAKER: Token = Token(usize::MAX);
 const KEY: [u8; 16] = *b"tidegate load ws";
-
-/// What a connection is for.
-#[derive(Debug, Clone)]
-pub(crate) struct Role {
-    /// The room it joins; none for a publisher.
-    pub(crate) room: Option<String>,
-    /// Which class its deliveries count in.
-    pub(crate) class: usize,
-    /// It stops reading once it has joined.
-    pub(crate) is_stopped: bool,
-}
-
-impl Role {
-    pub(crate) fn publisher() -> Self {
-        Self {
-            room: None,
-            class: 0,
-            is_stopped: false,
-        }
-    }
-}
+/// Bytes one connection may have unsent; beyond it a publish is not sent, and counted so.
+const UNSENT_MAX: usize = 16 << 20;
+/// The id of the first join; the others of a connection follow.
+const JOIN_ID: u64 = 2;
+/// The id of the first publish: what is below is connect and joins.
+const PUBLISH_ID: u64 = JOIN_ID + SEATS_MAX as u64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -57,15 +63,27 @@ enum Stage {
 }
 
 struct Connection {
-    role: Role,
+    reading: Reading,
     /// Its own in the whole run: the local address and the token's subject follow from it.
     number: usize,
     stage: Stage,
     socket: Option<TcpStream>,
     partial: Vec<u8>,
     unsent: Vec<u8>,
-    last_offset: u64,
-    delivered: u64,
+    /// A message that comes in several frames.
+    message: Vec<u8>,
+    seats: Vec<Subscription>,
+    /// Replies to joins still to come.
+    joins_left: usize,
+    /// Publishes without an answer.
+    in_flight: u64,
+    /// Attempts since it was last in.
+    attempts: u32,
+    /// Bytes it may read now, while it trickles.
+    allowance: f64,
+    /// It has left the rooms that it enters.
+    is_away: bool,
+    way_back: WayBack,
 }
 
 /// See the file.
@@ -80,29 +98,51 @@ pub(crate) struct Swarm {
     connections: Vec<Connection>,
     opening: usize,
     opening_max: usize,
-    refused: usize,
-    /// The first refusal's words.
+    /// The last refusal's words, and when somebody last came in, or was refused for the first time since.
     refusal: Option<(String, Instant)>,
     ready: usize,
     next_to_open: usize,
-    /// When the swarm's clock started, on the machine's.
+    /// Whether who is lost comes back by itself, and whether all read as fast as they can.
+    comes_back: bool,
+    reads_all: bool,
+    /// Who comes back when, on the machine's clock.
+    returns: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Upper end of the wait before the first attempt to come back, as the server says.
+    reconnect_ms: u64,
+    trickling: Vec<usize>,
+    trickled_ns: u64,
+    /// When the swarm's clock started, on the machine's; 0 until then.
     clock_started_ns: u64,
+    timeline: Timeline,
+    slotted: Option<usize>,
+    /// Count of members that every subscription which enters should have heard in the end.
+    members: Option<u64>,
+    /// What was sent, by id.
+    records: Vec<Record>,
     pub(crate) received: Vec<Received>,
-    /// Intended times of publishes by their ids, and the acknowledgements' latencies.
-    intended: Vec<u64>,
-    pub(crate) acknowledged: u64,
-    pub(crate) rejected: u64,
-    pub(crate) ack_us: Histogram<u64>,
-    pub(crate) closed: usize,
-    mask: u32,
+    pub(crate) answers: Vec<Answers>,
+    pub(crate) slots: Vec<Slot>,
+    /// When the last play began, and how long its acknowledgements took.
+    play_began_ns: u64,
+    pub(crate) played_ack_us: Histogram<u64>,
+    /// Publishes that will never be answered: their connection is gone.
+    pub(crate) abandoned: u64,
+    pub(crate) closed: u64,
+    pub(crate) closes: BTreeMap<u64, u64>,
+    pub(crate) turned_away: u64,
+    pub(crate) notices: u64,
+    pub(crate) returned: Returned,
+    /// Seeded chance (xorshift): masks nobody attacks, and waits.
+    chance: u32,
 }
 
 impl Swarm {
-    pub(crate) fn new(target: &Target, classes: usize, processes: usize) -> Result<Self, LoadError> {
+    pub(crate) fn new(target: &Target, plan: &Plan, processes: usize) -> Result<Self, LoadError> {
         let wrong = || LoadError::Url(target.url.clone());
         let rest = target.url.strip_prefix("ws://").ok_or_else(wrong)?;
         let (host, path) = rest.split_once('/').ok_or_else(wrong)?;
         let address = host.parse().map_err(|_| wrong())?;
+        let phases = plan.phases.len();
         Ok(Self {
             poll: Poll::new().map_err(LoadError::system("poll"))?,
             events: Events::with_capacity(2048),
@@ -111,35 +151,55 @@ impl Swarm {
             host: host.to_owned(),
             path: format!("/{path}"),
             tokens: Tokens::of(target),
-            opening_max: opening::share_of_opening(processes),
             connections: Vec::new(),
             opening: 0,
-            refused: 0,
+            opening_max: opening::share_of_opening(processes),
             refusal: None,
             ready: 0,
             next_to_open: 0,
-            clock_started_ns: steady_ns(),
-            received: (0..classes).map(|_| Received::new()).collect(),
-            intended: vec![0],
-            acknowledged: 0,
-            rejected: 0,
-            ack_us: histogram(),
+            comes_back: false,
+            reads_all: false,
+            returns: BinaryHeap::new(),
+            reconnect_ms: 0,
+            trickling: Vec::new(),
+            trickled_ns: 0,
+            clock_started_ns: 0,
+            timeline: Timeline::default(),
+            slotted: plan.slotted,
+            members: plan.classes.iter().find_map(|class| class.members),
+            records: Vec::new(),
+            received: plan.classes.iter().map(|_| Received::new(phases)).collect(),
+            answers: Vec::new(),
+            slots: Vec::new(),
+            play_began_ns: 0,
+            played_ack_us: histogram(),
+            abandoned: 0,
             closed: 0,
-            mask: 0x9e37_79b9,
+            closes: BTreeMap::new(),
+            turned_away: 0,
+            notices: 0,
+            returned: Returned::default(),
+            chance: 0x9e37_79b9,
         })
     }
 
-    /// Adds a connection with its number in the whole run; `open_some` opens it.
-    pub(crate) fn add(&mut self, role: Role, number: usize) {
+    /// Adds a connection, with its number in the whole run; `open_some` opens it.
+    pub(crate) fn add(&mut self, role: &Role, number: usize) {
         self.connections.push(Connection {
-            role,
+            reading: role.reading,
             number,
             stage: Stage::Closed,
             socket: None,
             partial: Vec::new(),
             unsent: Vec::new(),
-            last_offset: 0,
-            delivered: 0,
+            message: Vec::new(),
+            seats: role.seats.iter().map(Subscription::new).collect(),
+            joins_left: 0,
+            in_flight: 0,
+            attempts: 0,
+            allowance: 0.0,
+            is_away: false,
+            way_back: WayBack::default(),
         });
     }
 
@@ -149,10 +209,34 @@ impl Swarm {
         Ok(Arc::new(waker))
     }
 
-    /// Starts the clock at a moment of the machine's; returns what it says then.
-    pub(crate) fn start_clock(&mut self, at_ns: u64) -> u64 {
-        self.clock_started_ns = at_ns;
-        CLOCK_START_NS
+    /// Begins to play at a moment of the machine's clock; returns what the swarm's says then. That one
+    /// starts with the first play, and goes on: what is late is as late as it is.
+    pub(crate) fn begin_play(&mut self, at_ns: u64, phase: usize, burst: Option<Burst>) -> u64 {
+        if self.clock_started_ns == 0 {
+            self.clock_started_ns = at_ns;
+        }
+        self.comes_back = true;
+        let begun = CLOCK_START_NS + at_ns.saturating_sub(self.clock_started_ns);
+        self.timeline.begin(begun, phase, burst);
+        self.play_began_ns = begun;
+        self.played_ack_us.reset();
+        begun
+    }
+
+    /// From now on all read as fast as they can, those that are away come back, and those that left a room return to it.
+    pub(crate) fn settle(&mut self) -> Result<(), LoadError> {
+        self.reads_all = true;
+        self.trickling.clear();
+        for index in 0..self.connections.len() {
+            if self.connections[index].reading != Reading::Always {
+                self.read(index)?;
+            }
+            let connection = &self.connections[index];
+            if connection.is_away && connection.stage == Stage::Ready {
+                self.churn(index, None);
+            }
+        }
+        Ok(())
     }
 
     /// Nanoseconds on the swarm's clock: intended times are of it.
@@ -166,11 +250,21 @@ impl Swarm {
 
     /// Drops every connection at once, without a word.
     pub(crate) fn drop_all(&mut self) {
-        for connection in &mut self.connections {
-            connection.socket = None;
-            connection.stage = Stage::Closed;
+        for index in 0..self.connections.len() {
+            match self.comes_back {
+                true => self.lose(index, None, String::new()),
+                false => {
+                    let connection = &mut self.connections[index];
+                    (connection.socket, connection.stage) = (None, Stage::Closed);
+                }
+            }
         }
-        (self.ready, self.opening, self.closed) = (0, 0, 0);
+        (self.ready, self.opening) = (0, 0);
+    }
+
+    /// From now on it publishes; no other process does.
+    pub(crate) fn expect_answers(&mut self, streams: usize, phases: usize) {
+        self.answers = (0..streams).map(|_| Answers::new(phases)).collect();
     }
 
     /// How many are joined.
@@ -178,8 +272,24 @@ impl Swarm {
         self.ready
     }
 
+    /// Subscriptions that have not heard of all members.
+    pub(crate) fn unsettled(&self) -> u64 {
+        let Some(members) = self.members.filter(|_| self.reads_all) else {
+            return 0;
+        };
+        let seats = self.connections.iter().flat_map(|connection| &connection.seats);
+        seats
+            .filter(|seat| seat.enters && seat.members != members)
+            .count() as u64
+    }
+
     /// Handles what has come; waits at most so long for something.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), LoadError> {
+        let wait = self.return_some(wait)?;
+        let wait = match self.trickling.is_empty() {
+            true => wait,
+            false => wait.min(trickle::EVERY),
+        };
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(1));
         let polled = self.poll.poll(&mut events, Some(wait));
         if let Err(error) = polled
@@ -203,7 +313,7 @@ impl Swarm {
             }
         }
         self.events = events;
-        Ok(())
+        self.trickle()
     }
 
     fn write(&mut self, index: usize) {
@@ -211,76 +321,107 @@ impl Swarm {
         let Some(socket) = &mut connection.socket else {
             return;
         };
-        while !connection.unsent.is_empty() {
-            match socket.write(&connection.unsent) {
-                Ok(len) => {
-                    connection.unsent.drain(..len);
-                }
+        let mut written = 0;
+        while written < connection.unsent.len() {
+            match socket.write(&connection.unsent[written..]) {
+                Ok(len) => written += len,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     let why = format!("cannot connect to {}: {error}", self.address);
-                    return self.lose(index, why);
+                    return self.lose(index, None, why);
                 }
                 // Reading tells the rest: there may be a last word.
-                Err(_) => return,
+                Err(_) => break,
             }
         }
-        if connection.unsent.capacity() > 4096 {
+        connection.unsent.drain(..written);
+        if connection.unsent.is_empty() && connection.unsent.capacity() > 4096 {
             connection.unsent = Vec::new();
         }
     }
 
     fn read(&mut self, index: usize) -> Result<(), LoadError> {
+        let connection = &self.connections[index];
+        if connection.stage == Stage::Ready && connection.reading != Reading::Always && !self.reads_all {
+            // Stopped, or in its own time.
+            return Ok(());
+        }
+        self.read_some(index, usize::MAX).map(|_| ())
+    }
+
+    /// Reads at most so many bytes; returns how many there were.
+    fn read_some(&mut self, index: usize, most: usize) -> Result<usize, LoadError> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let outcome = self.read_into(index, &mut buffer);
+        let outcome = self.read_into(index, &mut buffer, most);
         self.buffer = buffer;
         outcome
     }
 
-    fn read_into(&mut self, index: usize, buffer: &mut [u8]) -> Result<(), LoadError> {
+    fn read_into(&mut self, index: usize, buffer: &mut [u8], most: usize) -> Result<usize, LoadError> {
+        let mut total = 0;
         loop {
             let connection = &mut self.connections[index];
-            if connection.role.is_stopped && connection.stage == Stage::Ready {
-                return Ok(());
-            }
             let Some(socket) = &mut connection.socket else {
-                return Ok(());
+                return Ok(total);
             };
             let kept = connection.partial.len();
             buffer[..kept].copy_from_slice(&connection.partial);
-            let len = match socket.read(&mut buffer[kept..]) {
+            let end = buffer.len().min(kept.saturating_add(most - total));
+            if end == kept {
+                return Ok(total);
+            }
+            let len = match socket.read(&mut buffer[kept..end]) {
                 Ok(0) => {
-                    self.lose(index, "the server closed a connection".to_owned());
-                    return Ok(());
+                    self.lose(index, None, "the server closed a connection".to_owned());
+                    return Ok(total);
                 }
                 Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
                 Err(error) => {
-                    self.lose(index, format!("a connection failed: {error}"));
-                    return Ok(());
+                    self.lose(index, None, format!("a connection failed: {error}"));
+                    return Ok(total);
                 }
             };
+            total += len;
             let used = self.take(index, &buffer[..kept + len])?;
             let connection = &mut self.connections[index];
             connection.partial.clear();
+            if connection.socket.is_none() {
+                return Ok(total);
+            }
             connection.partial.extend_from_slice(&buffer[used..kept + len]);
             if connection.partial.is_empty() {
                 connection.partial = Vec::new();
             }
-            if kept + len < buffer.len() {
-                return Ok(());
+            if kept + len < end {
+                return Ok(total);
+            }
+            // One that just joined may be one of those that read in their own time.
+            if connection.stage == Stage::Ready && connection.reading != Reading::Always && !self.reads_all {
+                return Ok(total);
             }
         }
     }
 
-    /// A connection is over; `why` is a sentence.
-    fn lose(&mut self, index: usize, why: String) {
+    /// A connection is over, by a close code or without a word; `why` is a sentence.
+    fn lose(&mut self, index: usize, code: Option<u16>, why: String) {
         let connection = &mut self.connections[index];
         connection.socket = None;
+        connection.partial = Vec::new();
+        connection.unsent = Vec::new();
+        connection.message = Vec::new();
         match connection.stage {
             Stage::Ready => {
                 connection.stage = Stage::Closed;
+                self.abandoned += std::mem::take(&mut connection.in_flight);
+                for seat in &mut connection.seats {
+                    seat.on_closed(&mut self.received[seat.class]);
+                }
                 self.ready -= 1;
                 self.closed += 1;
+                *self.closes.entry(code.unwrap_or(1006).into()).or_default() += 1;
+                if self.comes_back {
+                    self.come_back_when_due(index);
+                }
             }
             Stage::Opening | Stage::Joining => self.refuse(index, why),
             Stage::Closed => {}
@@ -316,19 +457,61 @@ impl Swarm {
             let payload = &bytes[at + start..end];
             at = end;
             match header.opcode {
-                Opcode::Text if payload.starts_with(b"{\"event\"") => self.on_event(index, payload, now_ns),
-                Opcode::Text => self.on_reply(index, payload, now_ns)?,
+                Opcode::Text if header.fin => self.on_message(index, payload, now_ns)?,
+                Opcode::Text | Opcode::Continuation => {
+                    let message = &mut self.connections[index].message;
+                    message.extend_from_slice(payload);
+                    if header.fin {
+                        let message = std::mem::take(message);
+                        self.on_message(index, &message, now_ns)?;
+                    }
+                }
                 Opcode::Ping => self.send(index, Opcode::Pong, payload),
                 Opcode::Close => {
                     let code = payload
                         .first_chunk()
                         .map_or(1005, |code| u16::from_be_bytes(*code));
-                    self.lose(index, format!("the server closed a connection with {code}"));
+                    let why = format!("the server closed a connection with {code}");
+                    self.lose(index, Some(code), why);
                     return Ok(bytes.len());
                 }
-                _ => {}
+                Opcode::Binary | Opcode::Pong => {}
+            }
+            if self.connections[index].socket.is_none() {
+                return Ok(bytes.len());
             }
         }
+    }
+
+    fn on_message(&mut self, index: usize, payload: &[u8], now_ns: u64) -> Result<(), LoadError> {
+        match () {
+            () if payload.starts_with(scan::EVENT) => self.on_event(index, payload, now_ns),
+            () if payload.starts_with(b"{\"id\":") => self.on_reply(index, payload, now_ns)?,
+            () if payload.starts_with(b"{\"gap\"") => {
+                if let Some((seat, received)) = self.seat_of(index, payload) {
+                    seat.on_gap(payload, received);
+                }
+            }
+            () if payload.starts_with(b"{\"members\"") => {
+                if let Some((seat, received)) = self.seat_of(index, payload) {
+                    received.members_pushes += 1;
+                    seat.on_members(payload);
+                }
+            }
+            () if payload.starts_with(b"{\"notice\"") => self.on_notice(index, payload),
+            // Pushes of a later server.
+            () => {}
+        }
+        Ok(())
+    }
+
+    /// The subscription of a connection that a push is about.
+    fn seat_of(&mut self, index: usize, push: &[u8]) -> Option<(&mut Subscription, &mut Received)> {
+        let room = text_after(push, b"\"room\":\"")?;
+        let seats = &mut self.connections[index].seats;
+        let seat = seats.iter_mut().find(|seat| seat.room.as_bytes() == room)?;
+        let received = &mut self.received[seat.class];
+        Some((seat, received))
     }
 
     fn on_reply(&mut self, index: usize, payload: &[u8], now_ns: u64) -> Result<(), LoadError> {
@@ -336,99 +519,76 @@ impl Swarm {
             return Ok(());
         };
         let is_ok = payload.windows(5).take(24).any(|five| five == b"\"ok\":");
-        let connection = &mut self.connections[index];
-        let last = if connection.role.room.is_some() { 2 } else { 1 };
-        if id <= 2 && connection.stage == Stage::Joining {
-            if !is_ok {
-                return Err(LoadError::Server(format!(
-                    "said {}",
-                    String::from_utf8_lossy(payload)
-                )));
-            }
-            if id == last {
-                connection.stage = Stage::Ready;
-                connection.last_offset = number_after(payload, b"\"offset\":").unwrap_or(0);
-                self.ready += 1;
-                self.opening -= 1;
-            }
+        if id >= PUBLISH_ID {
+            self.on_answer(index, id, payload, is_ok.then_some(()), now_ns);
             return Ok(());
         }
-        match is_ok {
-            true => self.acknowledged += 1,
-            false => self.rejected += 1,
+        if !is_ok {
+            return self.on_turned_away(index, payload);
         }
-        if let Some(intended) = self.intended.get(id as usize - 2).filter(|_| is_ok) {
-            self.ack_us
-                .saturating_record((now_ns.saturating_sub(*intended) / 1_000).max(1));
+        let connection = &mut self.connections[index];
+        match id.checked_sub(JOIN_ID) {
+            None => {
+                let reconnect_ms = number_after(payload, b"\"reconnect_ms\":");
+                self.reconnect_ms = reconnect_ms.unwrap_or(self.reconnect_ms);
+            }
+            Some(place) => {
+                let seat = &mut connection.seats[place as usize];
+                seat.on_joined(payload, &mut self.received[seat.class]);
+                connection.joins_left -= 1;
+            }
+        }
+        if connection.joins_left == 0 && connection.stage == Stage::Joining {
+            self.on_ready(index);
         }
         Ok(())
     }
 
     fn on_event(&mut self, index: usize, payload: &[u8], now_ns: u64) {
-        let connection = &mut self.connections[index];
-        let received = &mut self.received[connection.role.class];
-        let Some(offset) = number_after(payload, b"\"offset\":") else {
+        let Some(event) = scan::event(payload) else {
             return;
         };
-        connection.delivered += 1;
-        received.delivered += 1;
-        if offset <= connection.last_offset {
-            // Seen before: the same again, or late.
-            received.doubled += 1;
-            return;
+        let connection = &mut self.connections[index];
+        let in_its_own_time = connection.reading != Reading::Always;
+        let seat = match &mut connection.seats[..] {
+            [seat] => seat,
+            seats => match seats.iter_mut().find(|seat| seat.room.as_bytes() == event.room) {
+                Some(seat) => seat,
+                None => return,
+            },
+        };
+        let received = &mut self.received[seat.class];
+        let seen = seat.on_event(event.offset, received);
+        // What the stopped and the trickling read once all is over says nothing of its age.
+        if let (Seen::Live, Some(intended)) = (seen, event.intended)
+            && !(in_its_own_time && self.reads_all)
+        {
+            let (phase, _) = self.timeline.phase(intended);
+            received.latency_us[phase].saturating_record((now_ns.saturating_sub(intended) / 1_000).max(1));
         }
-        received.out_of_order += u64::from(offset != connection.last_offset + 1);
-        connection.last_offset = offset;
-        if let Some(intended) = number_after(payload, b"{\"t\":") {
-            received
-                .latency_us
-                .saturating_record((now_ns.saturating_sub(intended) / 1_000).max(1));
+    }
+
+    fn on_notice(&mut self, index: usize, notice: &[u8]) {
+        self.notices += 1;
+        if text_after(notice, b"\"kind\":\"") == Some(b"draining")
+            && let Some(in_ms) = number_after(notice, b"\"in_ms\":")
+        {
+            let slot_ns = steady_ns() + in_ms * 1_000_000;
+            let way_back = &mut self.connections[index].way_back;
+            way_back.on_told(slot_ns, &mut self.returned);
         }
     }
 
     fn send(&mut self, index: usize, opcode: Opcode, payload: &[u8]) {
-        // Unpredictable enough for a mask nobody attacks (xorshift).
-        self.mask ^= self.mask << 13;
-        self.mask ^= self.mask >> 17;
-        self.mask ^= self.mask << 5;
-        let mask = self.mask.to_ne_bytes();
+        let mask = self.draw().to_ne_bytes();
         client_frame(&mut self.connections[index].unsent, opcode, payload, mask);
         self.write(index);
     }
 
-    /// Publishes from a connection, `intended` being of the swarm's clock.
-    pub(crate) fn publish(&mut self, index: usize, room: &str, intended: u64, pad: &str) {
-        let id = self.intended.len() + 2;
-        self.intended.push(intended);
-        let publish =
-            format!(r#"{{"id":{id},"publish":{{"room":"{room}","data":{{"t":{intended},"p":"{pad}"}}}}}}"#);
-        self.send(index, Opcode::Text, publish.as_bytes());
-    }
-}
-
-/// The digits right behind `marker`, looked for near the beginning.
-fn number_after(payload: &[u8], marker: &[u8]) -> Option<u64> {
-    let near = &payload[..payload.len().min(256)];
-    let at = near.windows(marker.len()).position(|window| window == marker)? + marker.len();
-    let digits = payload[at..].iter().take_while(|byte| byte.is_ascii_digit());
-    let mut any = false;
-    let number = digits.fold(0u64, |number, digit| {
-        any = true;
-        number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
-    });
-    any.then_some(number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_and_times_are_found_where_the_server_writes_them() {
-        let event = br#"{"event":{"room":"load:hot","offset":42,"data":{"t":1234567,"p":"x"},"from":"a"}}"#;
-        assert_eq!(number_after(event, b"\"offset\":"), Some(42));
-        assert_eq!(number_after(event, b"{\"t\":"), Some(1_234_567));
-        assert_eq!(number_after(b"{}", b"\"offset\":"), None);
-        assert_eq!(number_after(b"\"offset\":x", b"\"offset\":"), None);
+    fn draw(&mut self) -> u32 {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 17;
+        self.chance ^= self.chance << 5;
+        self.chance
     }
 }

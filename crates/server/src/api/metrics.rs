@@ -69,6 +69,21 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Sockets whose handshake is not complete",
     ),
+    gauge(
+        "tidegate_draining",
+        &[],
+        "1 while all sessions are being sent away, and no other is let in",
+    ),
+    gauge(
+        "tidegate_sessions_leaving",
+        &[],
+        "Sessions that have a slot and have not gone yet",
+    ),
+    counter(
+        "tidegate_slots_told",
+        &[],
+        "Sessions told when to come back, by a drain or a rebalance",
+    ),
     counter("tidegate_sockets_accepted", &[], "Sockets accepted"),
     counter(
         "tidegate_sockets_refused",
@@ -103,6 +118,16 @@ pub const METRICS: &[Metric] = &[
         "Publications replayed on a join",
     ),
     counter("tidegate_gaps", &[], "Gaps told to subscribers"),
+    gauge(
+        "tidegate_hot_rooms",
+        &[],
+        "Rooms that ask for more than their namespace's share of a shard's time, summed over shards",
+    ),
+    counter(
+        "tidegate_hot_rooms_found",
+        &[],
+        "Times a room became hot on a shard",
+    ),
     counter(
         "tidegate_conflated_publications",
         &[],
@@ -326,6 +351,7 @@ pub(super) struct Sources<'a> {
     pub(super) accepted: &'a AcceptCounters,
     pub(super) engine: EngineMetrics,
     pub(super) is_ready: bool,
+    pub(super) is_draining: bool,
     pub(super) requests: &'a RequestCounts,
     pub(super) started: Instant,
     pub(super) calls: LimitCounters,
@@ -401,6 +427,9 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_connections_opened" => core(|c| c.connections_total),
         "tidegate_sockets" => edge(|c| c.sockets),
         "tidegate_handshakes_waiting" => edge(|c| c.half_open),
+        "tidegate_draining" => one(sources.is_draining.into()),
+        "tidegate_sessions_leaving" => core(|c| c.leaving),
+        "tidegate_slots_told" => core(|c| c.slots_told_total),
         "tidegate_sockets_accepted" => one(sources.accepted.accepted_total.load(Ordering::Relaxed)),
         "tidegate_sockets_refused" => {
             let counts = &sources.accepted.refused_total;
@@ -427,6 +456,8 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_deliveries" => core(|c| c.deliveries_total),
         "tidegate_replayed_publications" => core(|c| c.replayed_total),
         "tidegate_gaps" => core(|c| c.gaps_total),
+        "tidegate_hot_rooms" => core(|c| c.hot_rooms),
+        "tidegate_hot_rooms_found" => core(|c| c.hot_rooms_total),
         "tidegate_conflated_publications" => core(|c| c.conflated_total),
         "tidegate_dropped_publications" => core(|c| c.dropped_total),
         "tidegate_rejects" => {
@@ -598,6 +629,7 @@ mod tests {
             accepted: &AcceptCounters::default(),
             engine: EngineMetrics::default(),
             is_ready: true,
+            is_draining: false,
             requests: &requests,
             started: Instant::now(),
             calls: LimitCounters::default(),

@@ -7,7 +7,7 @@
 //!
 //! It has a small runtime and a thread of its own, so that nothing a backend asks for can
 //! take a shard's turn. `routes` is the API, `problem` how it says no, `metrics` what is
-//! scraped, `assets` the pages in the binary.
+//! scraped, `sending_away` how clients are told to come back later, `assets` the pages in the binary.
 
 mod assets;
 mod calls;
@@ -15,13 +15,14 @@ mod engine;
 mod metrics;
 mod problem;
 mod routes;
+mod sending_away;
 mod serve;
 mod stream;
 
 use std::{
     collections::BTreeMap,
     io,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     auth::ApiKeys,
-    config::EdgeLimits,
+    config::{DrainConfig, EdgeLimits},
     control::{HandedOver, ShardHandle},
     edge::{AcceptCounters, memory::Memory},
 };
@@ -66,6 +67,12 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// The limit of calls.
     pub calls: Adaptive,
+    /// How clients are sent away.
+    pub drain: DrainConfig,
+    /// All are being sent away.
+    pub is_draining: Arc<AtomicBool>,
+    /// Asks for that, and within which time.
+    pub want_drain: mpsc::Sender<Duration>,
     /// Bounds of HTTP.
     pub limits: EdgeLimits,
     /// `Moment(0)`.
@@ -82,6 +89,9 @@ struct State {
     is_development: bool,
     has_demo: bool,
     accepted: Arc<AcceptCounters>,
+    drain: DrainConfig,
+    is_draining: Arc<AtomicBool>,
+    want_drain: mpsc::Sender<Duration>,
     request_timeout: Duration,
     body_bytes_max: usize,
     started: Instant,
@@ -145,6 +155,9 @@ async fn run(parts: Parts, stopped: oneshot::Receiver<()>) {
         is_development: parts.is_development,
         has_demo: parts.has_demo,
         accepted: parts.accepted,
+        drain: parts.drain,
+        is_draining: parts.is_draining,
+        want_drain: parts.want_drain,
         request_timeout: limits.http_request_timeout,
         body_bytes_max: limits.http_body_bytes_max,
         started: parts.started,

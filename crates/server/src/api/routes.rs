@@ -1,6 +1,9 @@
 //! The API's routes. Each handler reads its request, asks the engine or the shards, answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     Extension, Router,
@@ -13,8 +16,12 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use tidegate_core::admission::{Class, Marks};
-use tidegate_core::request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, Source};
+use tidegate_core::{
+    admission::{Class, Marks},
+    check_lane,
+    request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, Source},
+    shard::RoomOrder,
+};
 use tidegate_engine::Health;
 use tidegate_wire::{
     Codec, Payload, Position, Reject, RejectCode, RoomName,
@@ -32,6 +39,7 @@ use super::{
     engine::{Answer, EngineClient},
     metrics,
     problem::Problem,
+    sending_away::{drain, rebalance, refuse_while_draining},
 };
 use crate::{auth::Scope, control::ShardCommand, edge::handshake::TARGET};
 
@@ -44,6 +52,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/presence"),
     ("get", "/v1/rooms"),
     ("post", "/v1/disconnect"),
+    ("post", "/v1/drain"),
+    ("post", "/v1/rebalance"),
     ("get", "/v1/live"),
     ("get", "/v1/ready"),
     ("get", "/v1/openapi.json"),
@@ -63,8 +73,8 @@ const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 const OPENAPI: &str = include_str!("openapi.json");
 
-type Shared = Extract<Arc<State>>;
-type Answered = Result<Response<Body>, Problem>;
+pub(super) type Shared = Extract<Arc<State>>;
+pub(super) type Answered = Result<Response<Body>, Problem>;
 
 /// When to publish again while memory is short.
 const SHED_RETRY_MS: u32 = 2_000;
@@ -82,6 +92,8 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/presence", may(Scope::Read, get(presence)))
         .route("/v1/rooms", may(Scope::Read, get(rooms)))
         .route("/v1/disconnect", may(Scope::Admin, post(disconnect)))
+        .route("/v1/drain", may(Scope::Admin, post(drain)))
+        .route("/v1/rebalance", may(Scope::Admin, post(rebalance)))
         .route("/v1/live", get(async || "live\n"))
         .route("/v1/ready", get(ready))
         .route("/v1/openapi.json", get(openapi))
@@ -126,8 +138,8 @@ async fn no_upgrade() -> Response<Body> {
 }
 
 /// A request's body, bounded in size and in time.
-struct Whole {
-    body: Bytes,
+pub(super) struct Whole {
+    pub(super) body: Bytes,
     /// When the answer is due, the time for the body included.
     deadline: Instant,
 }
@@ -214,6 +226,7 @@ fn caller(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Pr
 #[derive(Deserialize)]
 struct PublishBody<'a> {
     room: String,
+    lane: Option<String>,
     #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
@@ -234,6 +247,7 @@ struct BatchBody<'a> {
 #[derive(Deserialize)]
 struct BroadcastBody<'a> {
     rooms: Vec<String>,
+    lane: Option<String>,
     #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
@@ -245,7 +259,7 @@ struct BroadcastBody<'a> {
     from: String,
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
@@ -317,6 +331,7 @@ async fn broadcast(
     let publications = broadcast.rooms.into_iter().map(|room| {
         let publish = PublishBody {
             room,
+            lane: broadcast.lane.clone(),
             data: broadcast.data,
             bytes: broadcast.bytes.clone(),
             msg: broadcast.msg.clone(),
@@ -387,6 +402,9 @@ fn new_publication(
         let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
         return Err(Reject::new(RejectCode::TooLarge, detail).into());
     }
+    let lane = publish.lane.as_deref().map(wire_json::lane).transpose();
+    let lane = lane.map_err(Problem::bad_request)?;
+    check_lane(lane, policy)?;
     let text = |name: &str, text: &str, max: usize| match text.len() <= max {
         true => Ok(Bytes::copy_from_slice(text.as_bytes())),
         false => Err(Problem::bad_request(format!(
@@ -403,6 +421,7 @@ fn new_publication(
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     Ok(NewPublication {
+        lane,
         data,
         from,
         msg: text("msg", &publish.msg, MSG_ID_BYTES_MAX)?,
@@ -514,27 +533,72 @@ struct RoomsParameters {
     prefix: String,
     #[serde(default)]
     after: String,
+    #[serde(default)]
+    order: Order,
     limit: Option<usize>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    #[default]
+    Name,
+    Share,
+}
+
+/// A room over all shards.
+#[derive(Default)]
+struct RoomOverall {
+    /// Subscribers, by shard.
+    shards: Vec<u32>,
+    /// The largest share of a shard's time.
+    share: f32,
+    is_hot: bool,
 }
 
 async fn rooms(Extract(state): Shared, request: Request) -> Answered {
     let parameters: RoomsParameters = query(&request)?;
     let limit = parameters.limit.unwrap_or(100).clamp(1, ROOMS_MAX);
+    let order = match parameters.order {
+        Order::Name => RoomOrder::Name,
+        Order::Share => RoomOrder::Share,
+    };
     let answers = ask_shards(&state, |reply| ShardCommand::Rooms {
         prefix: parameters.prefix.clone(),
         after: parameters.after.clone(),
+        order,
         limit: limit + 1,
         reply,
     });
-    let mut by_name = std::collections::BTreeMap::new();
-    for room in answers.await?.into_iter().flatten() {
-        *by_name.entry(room.room).or_insert(0u32) += room.subscribers;
+    let answers = answers.await?;
+    let shards = answers.len();
+    let mut by_name: std::collections::BTreeMap<_, RoomOverall> = Default::default();
+    for (shard, room) in answers
+        .into_iter()
+        .enumerate()
+        .flat_map(|(n, rooms)| rooms.into_iter().map(move |room| (n, room)))
+    {
+        let overall = by_name.entry(room.name).or_default();
+        overall.shards.resize(shards, 0);
+        overall.shards[shard] = room.subscribers;
+        overall.share = overall.share.max(room.share);
+        overall.is_hot |= room.is_hot;
     }
     let more = by_name.len() > limit;
-    let rooms = by_name.into_iter().take(limit);
-    let rooms: Vec<Value> = rooms
-        .map(|(room, subscribers)| json!({"room": room, "subscribers": subscribers}))
-        .collect();
+    let mut rooms: Vec<_> = by_name.into_iter().collect();
+    if order == RoomOrder::Share {
+        rooms.sort_by(|(_, a), (_, b)| b.share.total_cmp(&a.share));
+    }
+    let rooms = rooms.into_iter().take(limit).map(|(name, room)| {
+        json!({
+            "room": name.as_str(),
+            "subscribers": room.shards.iter().sum::<u32>(),
+            "shards": room.shards,
+            "share": (f64::from(room.share) * 1e5).round() / 1e5,
+            "hot": room.is_hot,
+        })
+    });
+    let rooms: Vec<Value> = rooms.collect();
     Ok(axum::Json(json!({"rooms": rooms, "more": more})).into_response())
 }
 
@@ -557,7 +621,7 @@ async fn disconnect(Extract(state): Shared, Whole { body, .. }: Whole) -> Answer
 }
 
 /// Asks every shard, and waits for all.
-async fn ask_shards<T>(
+pub(super) async fn ask_shards<T>(
     state: &State,
     command: impl Fn(oneshot::Sender<T>) -> ShardCommand,
 ) -> Result<Vec<T>, Problem> {
@@ -585,6 +649,7 @@ async fn ask_shards<T>(
 // ---- operating -------------------------------------------------------------------
 
 async fn ready(Extract(state): Shared) -> Answered {
+    refuse_while_draining(&state)?;
     match state.watch.health() {
         Health::Ready => Ok("ready\n".into_response()),
         Health::Failing(why) => Err(Reject::retry(RejectCode::Unavailable, 1_000, why).into()),
@@ -602,6 +667,7 @@ async fn scrape(Extract(state): Shared) -> Answered {
         accepted: &state.accepted,
         engine: state.watch.metrics(),
         is_ready: state.watch.health() == Health::Ready,
+        is_draining: state.is_draining.load(Ordering::Relaxed),
         requests: &state.requests,
         started: state.started,
         calls: state.calls.counters(),

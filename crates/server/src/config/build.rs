@@ -11,13 +11,14 @@ use std::{
 use tidegate_core::{
     Admission, Lane, Limits, Policy,
     admission::{Adaptive, Rate, Rates, Rule},
-    policy::{Durability, PresencePolicy, Retention},
+    drain::ComeBack,
+    policy::{Crowd, Durability, Hot, PresencePolicy, Retention},
 };
 use tidegate_engine::{EngineConfig, LogConfig};
 use tidegate_wire::room::is_namespace;
 
 use super::{
-    Config, EdgeLimits, Overrides, Tls,
+    Config, DrainConfig, EdgeLimits, Overrides, Tls,
     keys::{self, Section},
     problem::Problem,
     read::{Table, absent},
@@ -46,6 +47,14 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
     let engine_part = of("engine", &keys::ENGINE);
     let auth = auth(&of("auth", &keys::AUTH), folder, problems);
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let engine = match engine_part.text("kind") {
+        Some("memory") => EngineConfig::Memory,
+        _ => EngineConfig::Log(LogConfig {
+            dir: in_folder(folder, engine_part.text("dir").unwrap_or("data")),
+        }),
+    };
+    let mut drain = drain(&of("drain", &keys::DRAIN), &engine, edge.shutdown_timeout);
+    drain.within = overrides.drain.unwrap_or(drain.within);
     let config = Config {
         listen: overrides.listen.unwrap_or_else(|| root.address("listen")),
         shards: overrides
@@ -55,12 +64,7 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
             .max(1),
         demo: overrides.demo || root.flag("demo"),
         tls: root.table("tls").and_then(|table| tls(table, folder)),
-        engine: match engine_part.text("kind") {
-            Some("memory") => EngineConfig::Memory,
-            _ => EngineConfig::Log(LogConfig {
-                dir: in_folder(folder, engine_part.text("dir").unwrap_or("data")),
-            }),
-        },
+        engine,
         auth,
         origins: of("origins", &keys::ORIGINS)
             .texts("allow")
@@ -70,6 +74,7 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
         limits,
         edge,
         admission,
+        drain,
         api_keys: api_keys(&of("api", &keys::API), folder, problems),
         deflate: of("deflate", &keys::DEFLATE).flag("enabled"),
         namespaces: namespaces(root, burst, problems),
@@ -133,6 +138,9 @@ fn limits(table: &Table) -> Limits {
         requests_max: table.size("requests_max"),
         outbox_bytes_max: table.size("outbox_bytes_max"),
         outbox_age_max: table.duration("outbox_age_max"),
+        outbox_age_soft: table
+            .duration("outbox_age_soft")
+            .min(table.duration("outbox_age_max")),
         request_timeout: table.duration("request_timeout"),
         room_linger: table.duration("room_linger"),
         rooms_total_max: table.size("rooms_total_max"),
@@ -157,6 +165,7 @@ pub(super) fn edge_limits(table: &Table) -> EdgeLimits {
         head_bytes_max: table.size("head_bytes_max"),
         send_buffer_bytes: table.size("send_buffer_bytes"),
         unsent_bytes: table.count("unsent_bytes"),
+        unacknowledged_max: table.duration("unacknowledged_max"),
         shutdown_timeout: table.duration("shutdown_timeout"),
         http_connections_max: table.size("http_connections_max"),
         http_body_bytes_max: table.size("http_body_bytes_max"),
@@ -237,6 +246,24 @@ fn rate(table: &Table, key: &str, burst: Duration) -> Option<Rate> {
     })
 }
 
+fn drain(table: &Table, engine: &EngineConfig, shutdown_timeout: Duration) -> DrainConfig {
+    let here = ComeBack::Here {
+        first_slot: table.duration("first_slot"),
+        // The other half is for their outboxes.
+        patience: shutdown_timeout / 2,
+    };
+    DrainConfig {
+        come_back: match table.text("come_back") {
+            Some("here") => here,
+            Some("elsewhere") => ComeBack::Elsewhere,
+            _ if engine.features().shared => ComeBack::Elsewhere,
+            _ => here,
+        },
+        within: table.duration("within"),
+        reconnects_per_second: table.count("reconnects_per_second"),
+    }
+}
+
 // ---- namespaces
 
 fn namespaces(root: &Table, burst: Duration, problems: &mut Problems) -> Vec<Policy> {
@@ -283,6 +310,8 @@ fn policy(name: &str, table: &Table, burst: Duration, problems: &mut Problems) -
     let history = Part::of(table, "history", &keys::HISTORY);
     let window = Part::of(table, "window", &keys::WINDOW);
     let presence = Part::of(table, "presence", &keys::PRESENCE);
+    let crowd = Part::of(table, "crowd", &keys::CROWD);
+    let hot = Part::of(table, "hot", &keys::HOT);
     let (kept, kept_bytes) = (history.count("count"), history.number("bytes"));
 
     // What is written above the history is a mistake; a default there gives way to it.
@@ -344,6 +373,14 @@ fn policy(name: &str, table: &Table, burst: Duration, problems: &mut Problems) -
         deadline: table.duration("deadline"),
         keys_max: table.count("keys_max"),
         batch: table.duration("batch"),
+        crowd: Crowd {
+            above: crowd.count("above"),
+            batch: crowd.duration("batch"),
+        },
+        hot: Hot {
+            share: hot.count("percent") as f32 / 100.0,
+            batch: hot.duration("batch"),
+        },
         durability: match table.text("durability") {
             Some("sync") => Durability::Sync,
             _ => Durability::Append,
@@ -592,6 +629,16 @@ fn check_origins(root: &Table, problems: &mut Problems) {
 
 fn check_limits(table: &Table, config: &Config, problems: &mut Problems) {
     let limits = &config.limits;
+    let soft = table.duration("outbox_age_soft");
+    if soft > limits.outbox_age_max && table.is_written("outbox_age_soft") {
+        let hard = print_duration(limits.outbox_age_max);
+        let message = format!(
+            "`limits.outbox_age_soft` ({}) is above `limits.outbox_age_max` ({hard})",
+            print_duration(soft)
+        );
+        let label = format!("at most {hard}, or raise `limits.outbox_age_max`");
+        problems.push(Problem::at(table.span("outbox_age_soft"), message, label));
+    }
     let outbox = limits.outbox_bytes_max;
     let show = |bytes: usize| print_size(bytes as u64);
     let span = table.span("outbox_bytes_max").or(table.span("frame_bytes_max"));

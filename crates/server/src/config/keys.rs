@@ -174,6 +174,7 @@ pub(super) static ROOT: Section = Section {
             "",
             "Who is let in while there is more than can be served.",
         ),
+        open("drain", Kind::Table(&DRAIN), "", "How clients are sent away."),
         open("api", Kind::Table(&API), "", "The HTTP API."),
         open("deflate", Kind::Table(&DEFLATE), "", "Compression."),
         open(
@@ -445,7 +446,13 @@ pub(super) static LIMITS: Section = Section {
             "outbox_age_max",
             duration("10ms", "10m"),
             "\"5s\"",
-            "Age of the oldest frame waiting for one connection; beyond it closed, `too_slow`.",
+            "How long the oldest frame waiting for one connection may have waited, and how long a new one may have to, at the reader's measured rate; beyond it closed, `too_slow`.",
+        ),
+        key(
+            "outbox_age_soft",
+            duration("10ms", "10m"),
+            "\"1s\"",
+            "The soft bound: while what waits for a connection takes its reader longer, publications in `latest` and `lossy` wait for it outside, where newer ones replace them. Not above `outbox_age_max`.",
         ),
         key(
             "room_linger",
@@ -499,13 +506,19 @@ pub(super) static LIMITS: Section = Section {
             "unsent_bytes",
             size("1KiB", "16MiB"),
             "\"32KiB\"",
-            "`TCP_NOTSENT_LOWAT`: what is above it waits in our outbox, where it can still be overtaken.",
+            "`TCP_NOTSENT_LOWAT` for the fastest readers; what is above it waits in our outbox, where it can still be replaced and overtaken. Slower readers get as much as they take in about 50 ms.",
+        ),
+        key(
+            "unacknowledged_max",
+            duration("100ms", "1h"),
+            "\"50s\"",
+            "`TCP_USER_TIMEOUT`: time for which what was sent may stay unacknowledged by the peer's kernel, or find it full; then closed.",
         ),
         key(
             "shutdown_timeout",
             duration("0s", "10m"),
             "\"5s\"",
-            "How long a stop waits for outboxes to empty.",
+            "How long a stop waits for answers of the engine, and for outboxes to empty, once nobody is to be served any more.",
         ),
         key(
             "http_connections_max",
@@ -694,6 +707,37 @@ const OVERRIDES: &[Key] = &[
     ),
 ];
 
+pub(super) static DRAIN: Section = Section {
+    path: "drain",
+    doc: "How clients are sent away when the server stops (SIGTERM, SIGINT, `tidegate drain`) or rebalances: each is told its slot, the time at which it comes back, so that they come back one after the other.",
+    keys: &[
+        key(
+            "within",
+            duration("0s", "1h"),
+            "\"30s\"",
+            "The longest time over which they come back; `--drain` counts for more. `0s`: no slots; a stop closes all at once, and they come back at random within `limits.reconnect_window`.",
+        ),
+        key(
+            "reconnects_per_second",
+            count(1, 1_000_000),
+            "1000",
+            "How many come back each second, where `within` leaves the time for it: what those who take them can bear beside their work.",
+        ),
+        key(
+            "come_back",
+            Kind::Choice(&["auto", "here", "elsewhere"]),
+            "\"auto\"",
+            "`here`: to the process that replaces this one. All are closed at once, this process ends, and they come back at their slots. `elsewhere`: to another server behind the same address. Each is served until its slot and closed then. `auto`: `elsewhere` where several processes share the engine; with `log` and `memory`, `here`.",
+        ),
+        key(
+            "first_slot",
+            duration("0s", "10m"),
+            "\"1s\"",
+            "`here`: when the first comes back. The process that replaces this one should listen by then.",
+        ),
+    ],
+};
+
 pub(super) static API: Section = Section {
     path: "api",
     doc: "The HTTP API. Each request needs a key with the right scope; only in development mode, and while there are no keys here, it is open.",
@@ -769,6 +813,8 @@ pub(super) static NAMESPACE: Section = Section {
             "\"0s\"",
             "Least time between two fan-outs of one room: publications that come in between leave together, in one write per subscriber. `0s`: each at once.",
         ),
+        open("crowd", Kind::Table(&CROWD), "", "What becomes of large rooms."),
+        open("hot", Kind::Table(&HOT), "", "What becomes of hot rooms."),
         key(
             "durability",
             Kind::Choice(&["append", "sync"]),
@@ -819,6 +865,44 @@ pub(super) static NAMESPACE: Section = Section {
             "The same for each of its rooms.",
         ),
         open("presence", Kind::Table(&PRESENCE), "", "Who is here."),
+    ],
+};
+
+pub(super) static CROWD: Section = Section {
+    path: "namespace.crowd",
+    doc: "Thinning of large rooms: subscribers get fewer writes, and in the lanes `latest` and `lossy` of each write only the newest publication of each `key`.",
+    keys: &[
+        key(
+            "above",
+            count(0, 10_000_000),
+            "0",
+            "Subscribers of a room, over all shards, above which it is thinned; 0 for never.",
+        ),
+        key(
+            "batch",
+            duration("1ms", "10s"),
+            "\"100ms\"",
+            "Least time between two fan-outs of such a room.",
+        ),
+    ],
+};
+
+pub(super) static HOT: Section = Section {
+    path: "namespace.hot",
+    doc: "Hot rooms are found by the share of a shard's time that their fan-out asks for; they are counted, listed (`GET /v1/rooms?order=share`), and thinned as a crowd is, if `batch` says so.",
+    keys: &[
+        key(
+            "percent",
+            count(0, 100),
+            "25",
+            "Percent of the shard's time above which a room is hot, until it is below half of it; 0 for never.",
+        ),
+        key(
+            "batch",
+            duration("0s", "10s"),
+            "\"0s\"",
+            "Least time between two fan-outs of a hot room. `0s`: as any other's.",
+        ),
     ],
 };
 

@@ -27,7 +27,7 @@ pub use document::{example, reference, schema};
 pub use problem::{ConfigErrors, Paint, Problem};
 pub use units::{parse_duration, parse_size, print_duration, print_size};
 
-use tidegate_core::{Admission, Limits, Policy};
+use tidegate_core::{Admission, Limits, Policy, drain::ComeBack};
 use tidegate_engine::EngineConfig;
 
 use crate::auth::{ApiKeys, AuthConfig};
@@ -58,6 +58,8 @@ pub struct Config {
     pub edge: EdgeLimits,
     /// Who is let in while there is more than can be served.
     pub admission: Admission,
+    /// How clients are sent away.
+    pub drain: DrainConfig,
     /// Keys of the HTTP API.
     pub api_keys: ApiKeys,
     /// Whether permessage-deflate is agreed to.
@@ -92,6 +94,7 @@ pub struct EdgeLimits {
     pub head_bytes_max: usize,
     pub send_buffer_bytes: usize,
     pub unsent_bytes: u32,
+    pub unacknowledged_max: Duration,
     pub shutdown_timeout: Duration,
     pub http_connections_max: usize,
     pub http_body_bytes_max: usize,
@@ -105,6 +108,17 @@ impl Default for EdgeLimits {
     }
 }
 
+/// `[drain]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// Where to, with this engine.
+    pub come_back: ComeBack,
+    /// The longest time over which they come back; zero for no slots.
+    pub within: Duration,
+    /// How many come back each second, where `within` leaves the time for it.
+    pub reconnects_per_second: u32,
+}
+
 /// What the command line says; it counts for more than the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -114,6 +128,8 @@ pub struct Overrides {
     pub shards: Option<usize>,
     /// `--demo`.
     pub demo: bool,
+    /// `--drain`.
+    pub drain: Option<Duration>,
 }
 
 impl Config {

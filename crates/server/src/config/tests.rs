@@ -153,6 +153,13 @@ fn every_key_can_be_set() {
         frame_bytes_max = "128KiB"
         unsent_bytes = "16KiB"
         ping_interval = "50ms"
+        unacknowledged_max = "20s"
+        shutdown_timeout = "4s"
+        [drain]
+        within = "1m"
+        reconnects_per_second = 250
+        come_back = "here"
+        first_slot = "3s"
         [[api.keys]]
         name = "backend"
         secret = "file:api.key"
@@ -191,6 +198,16 @@ fn every_key_can_be_set() {
         (128 << 10, 16 << 10)
     );
     assert_eq!(config.limits.ping_interval, Duration::from_millis(50));
+    assert_eq!(config.edge.unacknowledged_max, Duration::from_secs(20));
+    let drain = DrainConfig {
+        come_back: ComeBack::Here {
+            first_slot: Duration::from_secs(3),
+            patience: Duration::from_secs(2),
+        },
+        within: Duration::from_secs(60),
+        reconnects_per_second: 250,
+    };
+    assert_eq!(config.drain, drain);
     let key = config
         .api_keys
         .find(SECRET)
@@ -215,10 +232,12 @@ fn the_command_line_counts_for_more() {
         listen: Some("127.0.0.1:0".parse().unwrap()),
         shards: Some(7),
         demo: true,
+        drain: Some(Duration::from_secs(7)),
     };
-    let source = format!("listen = \"0.0.0.0:80\"\nshards = 2\n{NAMESPACE}");
+    let source = format!("listen = \"0.0.0.0:80\"\nshards = 2\ndrain.within = \"1m\"\n{NAMESPACE}");
     let config = Config::parse(&source, "", Path::new(""), &overrides).unwrap();
     assert_eq!((config.listen.port(), config.shards, config.demo), (0, 7, true));
+    assert_eq!(config.drain.within, Duration::from_secs(7));
 
     let public = Overrides {
         listen: Some("0.0.0.0:80".parse().unwrap()),
@@ -229,6 +248,21 @@ fn the_command_line_counts_for_more() {
         errors.contains("not loopback") && errors.contains("development mode"),
         "{errors}"
     );
+}
+
+#[test]
+fn clients_come_back_to_whoever_can_take_them() {
+    let come_back = |source: &str| parse(&format!("{source}\n{NAMESPACE}")).unwrap().drain.come_back;
+    let here = ComeBack::Here {
+        first_slot: Duration::from_secs(1),
+        patience: Duration::from_millis(2_500),
+    };
+    // Neither engine is shared with another process.
+    assert_eq!(
+        (come_back(""), come_back("engine.kind = \"memory\"")),
+        (here, here)
+    );
+    assert_eq!(come_back("drain.come_back = \"elsewhere\""), ComeBack::Elsewhere);
 }
 
 #[test]
@@ -303,6 +337,13 @@ fn single_mistakes_say_what_is_allowed() {
         ("[limits]\nping_interval = \"1ms\"", &["\"10ms\" to \"10m\""]),
         ("[limits]\nrooms_max = 99999999999999999999999", &["1 to 100000"]),
         ("[engine]\nkind = \"redis\"", &["one of \"log\", \"memory\""]),
+        ("[drain]\nwithin = \"2h\"", &["\"0s\" to \"1h\""]),
+        ("[drain]\nreconnects_per_second = 0", &["1 to 1000000"]),
+        (
+            "[drain]\ncome_back = \"never\"",
+            &["\"auto\", \"here\", \"elsewhere\""],
+        ),
+        ("[limits]\nunacknowledged_max = \"0s\"", &["\"100ms\" to \"1h\""]),
         ("[tls]\ncert = \"a\"", &["`tls.key` is missing", "add `key = "]),
         (
             "[origins]\nallow = [\"app.example.com\"]",

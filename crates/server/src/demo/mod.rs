@@ -63,6 +63,7 @@ fn publish(mut port: Port, stopped: &Receiver<()>) {
                 let data = format!(r#"{{"symbol":"{symbol}","date":"{date}","price":{price}}}"#);
                 let publication = NewPublication {
                     room: RoomName::parse(&format!("px:{symbol}")).expect("symbols are plain letters"),
+                    lane: None,
                     data: Payload::Json(data.into()),
                     from: Bytes::from_static(b"ticker"),
                     msg: Bytes::new(),

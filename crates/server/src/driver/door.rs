@@ -39,10 +39,6 @@ impl Driver {
 
     fn on_newcomer(&mut self, newcomer: Newcomer) {
         let Newcomer { mut socket, guest } = newcomer;
-        // A server that ends takes nobody.
-        if self.until.is_some() {
-            return self.leave_load();
-        }
         // TLS is what costs: before its first byte is the time to say no, in no words.
         if self.tls.is_some() && self.shard.try_admit(Class::Handshake).is_err() {
             self.counters.fail(HandshakeFailure::Shed);
@@ -76,16 +72,31 @@ impl Driver {
             self.counters.fail(HandshakeFailure::Overloaded);
             return self.leave_load();
         }
-        let mut connection = Connection::new(socket, self.generation, to_ms(self.now));
+        let mut connection = Connection::new(
+            socket,
+            self.generation,
+            to_ms(self.now),
+            self.edge_limits.unsent_bytes,
+        );
         connection.tls = tls;
         connection.guest = guest;
         entry.insert(connection);
         self.count_sockets();
         self.counters.half_open += 1;
         self.half_open.push(slot, self.now);
-        if self.counters.half_open as usize > self.edge_limits.handshakes_max {
+        // A shard that ends takes nobody.
+        if self.until.is_some() {
+            self.turn_away(slot, HandshakeFailure::Draining);
+        } else if self.counters.half_open as usize > self.edge_limits.handshakes_max {
             self.drop_oldest_half_open();
         }
+    }
+
+    /// Refuses someone who has no session: there is no room, now.
+    pub(super) fn turn_away(&mut self, slot: Slot, failure: HandshakeFailure) {
+        self.counters.fail(failure);
+        self.say(slot, &busy_response(self.retry_after));
+        self.linger(slot);
     }
 
     fn drop_oldest_half_open(&mut self) {
@@ -174,7 +185,11 @@ impl Driver {
         let address = guest.map(|guest| guest.address).unwrap_or_default();
         let Some(conn) = self.shard.handle_open_from(upgrade.link, address, self.now) else {
             self.gate.left(slot, self.now);
-            return self.turn_away(slot, HandshakeFailure::SessionsMax);
+            let failure = match self.shard.is_draining() {
+                true => HandshakeFailure::Draining,
+                false => HandshakeFailure::SessionsMax,
+            };
+            return self.turn_away(slot, failure);
         };
         let index = conn.index as usize;
         if index >= self.places.len() {
@@ -194,13 +209,6 @@ impl Driver {
         }
     }
 
-    /// There is no room: says so, and when to come back.
-    fn turn_away(&mut self, slot: Slot, failure: HandshakeFailure) {
-        self.counters.fail(failure);
-        self.say(slot, &busy_response());
-        self.linger(slot);
-    }
-
     fn hand_over(&mut self, slot: Slot, read_ahead: Bytes) {
         let index = slot.index as usize;
         let Ok(peer) = self.connections[index].socket.peer_addr() else {
@@ -210,9 +218,7 @@ impl Driver {
         let permit = match back_office.try_reserve() {
             Ok(permit) => permit,
             Err(TrySendError::Full(()) | TrySendError::Closed(())) => {
-                self.counters.fail(HandshakeFailure::BackOfficeBusy);
-                self.say(slot, &busy_response());
-                return self.linger(slot);
+                return self.turn_away(slot, HandshakeFailure::BackOfficeBusy);
             }
         };
         self.gate.left(slot, self.now);

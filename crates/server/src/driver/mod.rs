@@ -18,6 +18,7 @@ mod talk;
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,7 +27,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use mio::{Events, Poll, Token, event};
 use rustls::ServerConfig;
 use slab::Slab;
@@ -43,13 +44,13 @@ use tracing::{debug, warn};
 use crate::{
     acceptor::Newcomer,
     config::EdgeLimits,
-    control::{HandedOver, RoomSummary, ShardCommand, ShardCounters},
+    control::{HandedOver, ShardCommand, ShardCounters},
     edge::{
-        EdgeCounters,
+        EdgeCounters, HandshakeFailure,
         authority::{Authority, AuthorityParts},
         connection::Connection,
         gate::HandshakeGate,
-        handshake::Door,
+        handshake::{Door, RETRY_AFTER},
         memory::Memory,
         pulse::Pulse,
         queue::{Queue, Slot},
@@ -144,6 +145,10 @@ pub(crate) struct Driver {
     has_leftovers: bool,
     /// Visits of one slice of fan-out.
     slice: SliceSize,
+    /// Held while sessions are being sent away; whoever ordered it waits until it is dropped.
+    gone: Option<Sender<Infallible>>,
+    /// When who is refused for that may come back.
+    retry_after: Duration,
     /// Set when the shard ends.
     until: Option<Instant>,
 
@@ -203,6 +208,8 @@ impl Driver {
             commands: parts.commands,
             has_leftovers: false,
             slice: SliceSize::default(),
+            gone: None,
+            retry_after: RETRY_AFTER,
             until: None,
             door: parts.door,
             tls: parts.tls,
@@ -257,6 +264,9 @@ impl Driver {
         self.submit();
         self.fan_out_and_flush();
         self.part_with_closing();
+        if self.gone.is_some() && self.shard.waiting().sessions == 0 {
+            self.gone = None;
+        }
     }
 
     /// Tells the shard how memory stands, a few times a second, so that it sheds or stops to.
@@ -324,6 +334,9 @@ impl Driver {
             }
         }
         if event.is_writable() && std::mem::take(&mut connection.flags.is_blocked) {
+            let most = self.edge_limits.unsent_bytes;
+            let unsent = connection.unsent.handle_room(most, talk::to_ms(self.now));
+            connection.hold_unsent(unsent);
             self.write(slot);
         }
     }
@@ -350,12 +363,11 @@ impl Driver {
             ShardCommand::Rooms {
                 prefix,
                 after,
+                order,
                 limit,
                 reply,
             } => {
-                let rooms = self.shard.rooms(&prefix, &after, limit);
-                let summary = |(room, subscribers)| RoomSummary { room, subscribers };
-                let _ = reply.send(rooms.into_iter().map(summary).collect());
+                let _ = reply.send(self.shard.rooms(&prefix, &after, order, limit, self.now));
             }
             ShardCommand::Counters { reply } => {
                 let mut edge = self.counters.clone();
@@ -365,6 +377,22 @@ impl Driver {
                 let _ = reply.send(Box::new(ShardCounters { core, gate, edge }));
             }
             ShardCommand::KeysRefreshed => self.verify_again(),
+            ShardCommand::Drain {
+                come_back,
+                pacing,
+                gone,
+            } => {
+                let slots = self.shard.drain(come_back, pacing, self.now);
+                self.retry_after = self.retry_after.max(slots.window);
+                self.gone = Some(gone);
+            }
+            ShardCommand::Rebalance {
+                percent,
+                pacing,
+                reply,
+            } => {
+                let _ = reply.send(self.shard.rebalance(percent, pacing, self.now));
+            }
             ShardCommand::ShutDown { until } => self.on_shut_down(until),
         }
     }
@@ -409,7 +437,9 @@ impl Driver {
                 self.write(slot);
             }
         }
-        self.slice.learn(visited, begun.elapsed());
+        if self.slice.learn(visited, begun.elapsed()) {
+            self.shard.learn_visit_cost(self.slice.visit_ns as u32);
+        }
     }
 
     /// Finds the socket of a session.
@@ -434,7 +464,7 @@ impl Driver {
         self.shard.shut_down(self.now);
         while let Some(slot) = self.half_open.pop() {
             if self.is_half_open(slot) {
-                self.remove(slot);
+                self.turn_away(slot, HandshakeFailure::Draining);
             }
         }
         debug!(sockets = self.connections.len(), "the shard says goodbye");
@@ -496,12 +526,15 @@ impl SliceSize {
         (SLICE_TIME.as_nanos() as u64 / self.visit_ns.max(1)).clamp(32, 1024) as usize
     }
 
-    fn learn(&mut self, visited: usize, elapsed: Duration) {
+    /// Says whether it learned something.
+    fn learn(&mut self, visited: usize, elapsed: Duration) -> bool {
         // A few visits say little: what else was written in that turn would count as theirs.
-        if visited >= 32 {
+        let is_telling = visited >= 32;
+        if is_telling {
             let visit_ns = elapsed.as_nanos() as u64 / visited as u64;
             self.visit_ns = (self.visit_ns * 7 + visit_ns) / 8;
         }
+        is_telling
     }
 }
 

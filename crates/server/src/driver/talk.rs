@@ -170,7 +170,12 @@ impl Driver {
         ) {
             Flushed::All if connection.flags.is_closing => self.linger(slot),
             Flushed::All => {}
-            Flushed::Blocked => connection.flags.is_blocked = true,
+            Flushed::Blocked => {
+                connection.flags.is_blocked = true;
+                let takes_in = |time| self.shard.reader_takes(conn, time);
+                let unsent = connection.unsent.handle_full(takes_in, to_ms(now));
+                connection.hold_unsent(unsent);
+            }
             Flushed::Gone => self.remove(slot),
         }
     }

@@ -2,10 +2,11 @@
 
 use mio::net::TcpStream;
 use rustls::ServerConnection;
+use socket2::SockRef;
 use tidegate_core::{ConnId, request::Address};
 use tidegate_wire::ws::reader::Reader;
 
-use super::crowd::Place;
+use super::{crowd::Place, unsent::Unsent};
 
 /// How far a connection has come.
 pub(crate) enum Phase {
@@ -33,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) generation: u32,
     /// When something last came: milliseconds since the start, wrapping.
     pub(crate) heard_ms: u32,
+    /// What the kernel may hold unsent.
+    pub(crate) unsent: Unsent,
     pub(crate) flags: Flags,
     /// Where it comes from, if anything depends on it.
     pub(crate) guest: Option<Box<Guest>>,
@@ -62,15 +65,23 @@ pub(crate) struct Flags {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, generation: u32, heard_ms: u32) -> Self {
+    pub(crate) fn new(socket: TcpStream, generation: u32, heard_ms: u32, unsent_bytes_max: u32) -> Self {
         Self {
             phase: Phase::Head(Vec::new()),
             tls: None,
             socket,
             generation,
             heard_ms,
+            unsent: Unsent::new(unsent_bytes_max),
             flags: Flags::default(),
             guest: None,
+        }
+    }
+
+    /// Tells the kernel what it may hold unsent, if that changed. A kernel that refuses holds what it did.
+    pub(crate) fn hold_unsent(&self, bytes: Option<u32>) {
+        if let Some(bytes) = bytes {
+            let _ = SockRef::from(&self.socket).set_tcp_notsent_lowat(bytes);
         }
     }
 

@@ -67,6 +67,8 @@ labels! {
         Overloaded "overloaded",
         /// The server is short of memory.
         Shed "shed",
+        /// The server sends its clients away, and takes no others.
+        Draining "draining",
         /// The back office has too many connections waiting.
         BackOfficeBusy "back_office_busy",
     }

@@ -9,6 +9,8 @@
 //!
 //! Pure: bytes in, a judgement out. The grammar is `wire`'s, the policy is here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tidegate_core::Link;
 use tidegate_wire::{
@@ -23,7 +25,7 @@ pub const TARGET: &str = "/v1/ws";
 /// Our subprotocols; the client's order decides between them.
 const CODECS: [Codec; 2] = [Codec::Json, Codec::Binary];
 /// When a client that is refused for want of room may try again.
-const RETRY_AFTER_SECS: u32 = 2;
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The policy at the door.
 #[derive(Debug)]
@@ -145,9 +147,9 @@ fn refuse(refusal: Refusal, failure: HandshakeFailure) -> Judgement {
 }
 
 /// There is no room now.
-pub(crate) fn busy_response() -> Vec<u8> {
+pub(crate) fn busy_response(retry_after: Duration) -> Vec<u8> {
     handshake::refusal(&Refusal::Unavailable {
-        retry_after_secs: RETRY_AFTER_SECS,
+        retry_after_secs: retry_after.as_secs_f64().ceil() as u32,
     })
 }
 

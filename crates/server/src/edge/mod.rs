@@ -13,5 +13,6 @@ pub(crate) mod pulse;
 pub(crate) mod queue;
 pub mod tls;
 pub(crate) mod transport;
+pub(crate) mod unsent;
 
 pub use counters::{AcceptCounters, EdgeCounters, HandshakeFailure, Refusal};

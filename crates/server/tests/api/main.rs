@@ -6,6 +6,7 @@ mod operating;
 mod publishing;
 mod reading;
 mod refusals;
+mod sending_away;
 #[allow(dead_code, reason = "the edge tests use the rest")]
 #[path = "../edge/world.rs"]
 mod world;

@@ -62,21 +62,50 @@ fn rooms_are_listed_by_prefix_and_page_with_their_subscribers() {
         .into_iter()
         .map(|room| world.join(Codec::Json, room))
         .collect();
-    let all = http.get("/v1/rooms").ok();
-    let expected = json!({"more": false, "rooms": [
-        {"room": "chat:a", "subscribers": 3},
-        {"room": "chat:b", "subscribers": 1},
-        {"room": "chat:x", "subscribers": 1},
-    ]});
-    assert_eq!(all, expected);
-    let first = http.get("/v1/rooms?limit=1").ok();
-    assert_eq!(first["rooms"], json!([{"room": "chat:a", "subscribers": 3}]));
-    assert_eq!(first["more"], true);
-    let rest = http.get("/v1/rooms?limit=2&after=chat:a").ok();
-    assert_eq!(rest["rooms"], json!(expected["rooms"].as_array().unwrap()[1..]));
-    assert_eq!(rest["more"], false);
-    let some = http.get("/v1/rooms?prefix=chat:x").ok();
-    assert_eq!(some["rooms"], json!([{"room": "chat:x", "subscribers": 1}]));
+    let mut rooms = |query: &str| {
+        let page = http.get(&format!("/v1/rooms{query}")).ok();
+        let rooms = page["rooms"].as_array().expect("a list").iter().map(|room| {
+            let of_shards = room["shards"].as_array().expect("a list").iter();
+            let sum: u64 = of_shards.map(|n| n.as_u64().expect("a count")).sum();
+            assert_eq!(room["subscribers"], sum);
+            (room["room"].as_str().expect("a name").to_owned(), sum)
+        });
+        (rooms.collect::<Vec<_>>(), page["more"] == true)
+    };
+    let named =
+        |list: &[(&str, u64)]| -> Vec<_> { list.iter().map(|(room, n)| (room.to_string(), *n)).collect() };
+    let all = named(&[("chat:a", 3), ("chat:b", 1), ("chat:x", 1)]);
+    assert_eq!(rooms(""), (all.clone(), false));
+    assert_eq!(rooms("?limit=1"), (all[..1].to_vec(), true));
+    assert_eq!(rooms("?limit=2&after=chat:a"), (all[1..].to_vec(), false));
+    assert_eq!(rooms("?prefix=chat:x"), (all[2..].to_vec(), false));
+}
+
+#[test]
+fn a_rooms_subscribers_are_spread_over_the_shards_and_the_hottest_come_first() {
+    let world = World::start(2, "");
+    let mut http = Http::to(&world);
+    let mut clients: Vec<_> = (0..6).map(|_| world.join(Codec::Json, "chat:z")).collect();
+    let _quiet = world.join(Codec::Json, "chat:a");
+    for _ in 0..20 {
+        http.post("/v1/publish", &json!({"room": "chat:z", "data": 1}))
+            .ok();
+    }
+    for client in &mut clients {
+        assert_eq!(client.event(), "1");
+    }
+    let page = http.get("/v1/rooms?order=share").ok();
+    let hottest = &page["rooms"][0];
+    assert_eq!(
+        (&hottest["room"], &hottest["shards"]),
+        (&json!("chat:z"), &json!([3, 3]))
+    );
+    assert!(
+        hottest["share"].as_f64() > page["rooms"][1]["share"].as_f64(),
+        "{page}"
+    );
+    assert_eq!(hottest["hot"], false);
+    http.get("/v1/rooms?order=size").problem(400);
 }
 
 #[test]

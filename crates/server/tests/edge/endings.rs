@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::SockRef;
+use socket2::{SockFilter, SockRef};
 use tidegate_wire::{
     Codec,
     frame::{Notice, Push, ServerFrame},
@@ -72,6 +72,69 @@ fn a_silent_peer_is_pinged_then_closed() {
     assert_eq!(&bytes[..2], [0x89, 0], "a ping comes first: {bytes:?}");
     assert!(bytes.ends_with(b"\x88\x0e\x0f\xa2ping_timeout"), "{bytes:?}");
     assert!((150..5_000).contains(&waited.as_millis()), "{waited:?}");
+}
+
+/// From now on the peer's kernel drops whatever comes, unread and unacknowledged, as if its cable were cut.
+fn cut(socket: &std::net::TcpStream) {
+    // A program of classic BPF with one instruction: return 0, keep nothing of the packet.
+    let nothing = SockFilter::new(0x06, 0, 0, 0);
+    SockRef::from(socket).attach_filter(&[nothing]).unwrap();
+}
+
+#[test]
+fn a_half_open_socket_with_data_on_its_way_ends_before_any_ping() {
+    let world = World::start(
+        1,
+        "[limits]\nping_interval = \"10m\"\noutbox_age_max = \"10m\"\nunacknowledged_max = \"300ms\"",
+    );
+    let bob = world.join(Codec::Json, "chat:lobby");
+    let mut ann = world.join(Codec::Json, "chat:lobby");
+    cut(bob.socket.get_ref());
+    let id = ann.publish("chat:lobby", "1");
+    ann.reply(id);
+    crate::world::eventually("the kernel gives it up", || {
+        world.metric("tidegate_connections") == 1
+    });
+    // Nobody else is harmed: ann is silent for longer, but nothing of hers is unacknowledged.
+    assert_eq!(ann.event(), "1");
+    assert_eq!(world.metric("tidegate_closes_total{reason=\"other\"}"), 1);
+}
+
+#[test]
+fn a_half_open_socket_without_data_on_its_way_is_found_by_pings() {
+    let world = World::start(
+        1,
+        "[limits]\nping_interval = \"100ms\"\nunacknowledged_max = \"1h\"",
+    );
+    let bob = world.join(Codec::Json, "chat:lobby");
+    cut(bob.socket.get_ref());
+    crate::world::eventually("its silence is noticed", || {
+        world.metric("tidegate_closes_total{reason=\"ping_timeout\"}") == 1
+    });
+    // Its farewell is bounded too.
+    crate::world::eventually("its socket is closed", || world.metric("tidegate_sockets") <= 1);
+}
+
+#[test]
+fn a_reader_whose_kernel_stays_full_is_ended_though_it_acknowledges_probes() {
+    let world = World::start(
+        1,
+        "[limits]\nping_interval = \"10m\"\noutbox_age_max = \"10m\"\noutbox_bytes_max = \"64MiB\"\n\
+         send_buffer_bytes = \"32KiB\"\nunacknowledged_max = \"300ms\"",
+    );
+    let stopped = world.socket();
+    SockRef::from(&stopped).set_recv_buffer_size(16 << 10).unwrap();
+    let mut stopped = crate::world::Client::open(stopped, world.addr, Codec::Json);
+    stopped.ask_connect();
+    stopped.ask_join("chat:lobby");
+    let mut ann = world.connect(Codec::Json);
+    let payload = format!("\"{}\"", "x".repeat(10_000));
+    for _ in 0..100 {
+        let id = ann.publish("chat:lobby", &payload);
+        ann.reply(id);
+    }
+    crate::world::eventually("it is given up", || world.metric("tidegate_connections") == 1);
+    assert_eq!(world.metric("tidegate_outbox_bytes"), 0);
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn publish_keyed(client: &mut Client, room: &str, number: u64) {
     let data = format!("[{number},\"{}\"]", "x".repeat(2_000));
     let id = client.send(Command::Publish(Publish {
         room: RoomName::parse(room).expect("a room"),
+        lane: None,
         data: Payload::Json(Bytes::from(data)),
         msg: Bytes::new(),
         key: Bytes::from((number % KEYS).to_string()),

@@ -12,6 +12,7 @@ use tidegate_server::{Server, config::Config};
 use tidegate_wire::{
     Codec, Payload, RoomName,
     frame::{Command, Connect, Join, Ok as Reply, Publish, Push, Request, ServerFrame, Wishes},
+    parts::ServerReader,
 };
 use tungstenite::{
     Error, Message, WebSocket,
@@ -114,6 +115,7 @@ impl Drop for World {
 pub struct Client<S = TcpStream> {
     pub socket: WebSocket<S>,
     codec: Codec,
+    parts: ServerReader,
     next: u32,
     waiting: VecDeque<ServerFrame>,
 }
@@ -130,6 +132,7 @@ impl<S: Read + Write> Client<S> {
         Self {
             socket,
             codec,
+            parts: ServerReader::new(codec),
             next: 1,
             waiting: VecDeque::new(),
         }
@@ -162,7 +165,7 @@ impl<S: Read + Write> Client<S> {
             };
             let waiting = &mut self.waiting;
             let sink = &mut |frame| waiting.push_back(frame);
-            self.codec.decode_server(bytes, sink).expect("frames of ours");
+            self.parts.read(bytes, sink).expect("frames of ours");
         }
     }
 
@@ -208,6 +211,7 @@ impl<S: Read + Write> Client<S> {
     pub fn publish(&mut self, room: &str, data: &str) -> u32 {
         self.send(Command::Publish(Publish {
             room: RoomName::parse(room).expect("a room"),
+            lane: None,
             data: Payload::Json(Bytes::copy_from_slice(data.as_bytes())),
             msg: Bytes::new(),
             key: Bytes::new(),

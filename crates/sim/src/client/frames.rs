@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use tidegate_core::Moment;
 use tidegate_wire::{
-    Command, Reject, RejectCode, ServerFrame,
-    frame::{Joined, Notice, Ok as Reply, Push},
+    Command, Reject, RejectCode, RoomName, ServerFrame,
+    frame::{GapReason, Join, Joined, Notice, Ok as Reply, Push},
     ws::reader::{Inflater, Message},
 };
 
 use super::{Client, Out, REFRESH_RETRY, Rooms};
-use crate::checks::{Violation, broken, check_page, check_published};
+use crate::{
+    checks::{Violation, broken, check_page, check_published},
+    mutation::Mutation,
+    network::Mark,
+};
 
 impl Client {
     /// Bytes came. They are broken up, decoded and checked.
@@ -26,14 +30,13 @@ impl Client {
         self.silent_at = None;
         let mut frames = Vec::new();
         let mut close = None;
-        let codec = self.link.codec;
         let mut input = self.reader.input(bytes, inflater);
         loop {
             match input.next() {
                 Ok(None) => break,
                 Ok(Some(Message::Text(message) | Message::Binary(message))) => {
                     let mut sink = |frame| frames.push(frame);
-                    if let Err(malformed) = codec.decode_server(message, &mut sink) {
+                    if let Err(malformed) = self.parts.read(message, &mut sink) {
                         return broken("bytes", malformed.to_string());
                     }
                 }
@@ -58,6 +61,28 @@ impl Client {
             self.closed(code, now, out);
         }
         Ok(())
+    }
+
+    /// Nothing waited for this client when its shard was as far as the mark says.
+    pub fn marked(&self, mark: &Mark, rooms: &Rooms) -> Result<(), Violation> {
+        for (name, head) in mark.heads.iter() {
+            let joined = self.rooms.get(name).filter(|room| room.is_joined);
+            if let (Some(state), Some(truth)) = (joined, rooms.get(name)) {
+                let complete = state.view.check_mark(head, mark, truth);
+                if let Err(Violation { check, detail }) = complete {
+                    return broken(check, format!("{name:?}, marked at {:?}: {detail}", mark.at));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Live events of a room that came were put out at this moment.
+    pub fn check_rate(&mut self, room: &RoomName, at: Moment) -> Result<(), Violation> {
+        match self.rooms.get_mut(room).filter(|room| room.is_joined) {
+            Some(state) => state.view.check_rate(at),
+            None => Ok(()),
+        }
     }
 
     fn on_frame(
@@ -90,7 +115,7 @@ impl Client {
     ) -> Result<(), Violation> {
         match reply {
             Reply::Connected(connected) if id == self.connect_id => self.on_connected(&connected, now, out),
-            Reply::Joined(joined) => return self.on_joined(id, &joined, rooms),
+            Reply::Joined(joined) => return self.on_joined(id, &joined, rooms, out),
             Reply::Published(published) => {
                 let Some(call) = self.calls.answered(id) else {
                     return Ok(());
@@ -118,9 +143,17 @@ impl Client {
             Reply::Refreshed { expires_in_ms } if id == self.refresh_id => {
                 self.plan_refresh(expires_in_ms, now);
             }
+            Reply::Filtered => {
+                let room = self
+                    .filters
+                    .remove(&id)
+                    .and_then(|name| self.rooms.get_mut(&name));
+                if let Some(room) = room.filter(|room| room.is_joined) {
+                    room.view.on_filtered(now);
+                }
+            }
             Reply::Pong(_)
             | Reply::Left
-            | Reply::Filtered
             | Reply::Presence(_)
             | Reply::Connected(_)
             | Reply::Refreshed { .. } => {}
@@ -128,11 +161,18 @@ impl Client {
         Ok(())
     }
 
-    fn on_joined(&mut self, id: u32, joined: &Joined, rooms: &Rooms) -> Result<(), Violation> {
+    fn on_joined(
+        &mut self,
+        id: u32,
+        joined: &Joined,
+        rooms: &Rooms,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Violation> {
         // Left while the join was under way.
-        let Some((name, since)) = self.joins.remove(&id) else {
+        let Some(join) = self.joins.remove(&id) else {
             return Ok(());
         };
+        let name = join.room.clone();
         if name != joined.room {
             return broken("answer", format!("{name:?} was asked for: {joined:?}"));
         }
@@ -140,7 +180,11 @@ impl Client {
             return broken("answer", format!("a room that is not there: {joined:?}"));
         };
         state.is_joined = true;
-        state.view.on_joined(joined, since, truth, &self.limits)
+        state.view.on_joined(joined, &join, truth, &self.limits)?;
+        if state.options.wishes != join.wishes {
+            self.send_filter(&name, out);
+        }
+        Ok(())
     }
 
     fn on_reject(
@@ -160,7 +204,7 @@ impl Client {
                 return broken("reject", format!("{:?}: {reject:?}", call.command));
             }
             self.work(now, out);
-        } else if let Some((name, _)) = self.joins.remove(&id) {
+        } else if let Some(Join { room: name, .. }) = self.joins.remove(&id) {
             let is_joined = reject.code == RejectCode::AlreadyJoined;
             if is_joined {
                 // An earlier join was done after all, from a place that is not known: begin again.
@@ -195,20 +239,27 @@ impl Client {
                 if !state.is_joined {
                     return Ok(());
                 }
-                if state.view.replaying == 0 {
+                if !state.view.is_replaying() {
                     self.live.push((name, publication.offset));
                 }
                 state.view.on_event(&publication, truth)?;
             }
             Push::Gap {
                 room,
-                position,
+                mut position,
                 reason,
-                count: _,
+                mut count,
             } => {
+                if matches!(reason, GapReason::Conflated | GapReason::Dropped) {
+                    count += u64::from(self.planted.strikes(Mutation::MiscountGap));
+                    position.offset += u64::from(self.planted.strikes(Mutation::MoveGap));
+                    if self.planted.strikes(Mutation::ForgetGap) {
+                        return Ok(());
+                    }
+                }
                 let joined = self.rooms.get_mut(&room).filter(|state| state.is_joined);
                 if let (Some(state), Some(truth)) = (joined, rooms.get(&room)) {
-                    state.view.on_gap(position, reason, truth)?;
+                    state.view.on_gap(position, reason, count, truth)?;
                 }
             }
             Push::Members(change) => {
@@ -221,7 +272,8 @@ impl Client {
             Push::Notice(Notice::Removed { room }) => {
                 return broken("removed", format!("nobody asked to remove it from {room:?}"));
             }
-            Push::Notice(Notice::Shutdown) => {}
+            Push::Notice(Notice::Shutdown | Notice::Draining { .. }) => {}
+            Push::Part(_) => return broken("parts", "the reader puts them together".to_owned()),
         }
         Ok(())
     }

@@ -15,19 +15,20 @@ use std::{
 use bytes::Bytes;
 use tidegate_core::{Limits, Link, Moment};
 use tidegate_wire::{
-    Codec, Command, Payload, Position, Request, RoomName,
+    Codec, Command, Payload, Request, RoomName,
     code::{CloseReason, ComeBack},
-    frame::{Connect, Connected, History, Join, Publish},
+    frame::{Connect, Connected, Filter, History, Join, Publish, Wishes},
+    parts::ServerReader,
     ws::reader::{Reader, Role},
 };
 
 use crate::{
     calls::Calls,
     chance::Chance,
-    checks::View,
     engine::EngineRoom,
     mutation::{Mutation, Planted},
     plan::{JoinOptions, Plan},
+    view::View,
 };
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +67,8 @@ pub struct RoomState {
     pub options: JoinOptions,
     pub view: View,
     pub is_joined: bool,
+    /// The wishes last asked for.
+    asked: Wishes,
     join_id: u32,
     retry_at: Option<Moment>,
 }
@@ -87,12 +90,15 @@ pub struct Client {
     has_expiry: bool,
     is_open: bool,
     reader: Reader,
+    parts: ServerReader,
     attempts: u32,
     next_id: u32,
     next_message: u64,
     connect_id: u32,
     refresh_id: u32,
-    joins: BTreeMap<u32, (RoomName, Option<Position>)>,
+    joins: BTreeMap<u32, Join>,
+    /// Changes of wishes that are not answered.
+    filters: BTreeMap<u32, RoomName>,
     left: BTreeSet<RoomName>,
     retry_at: Option<Moment>,
     open_by: Option<Moment>,
@@ -127,12 +133,14 @@ impl Client {
             limits: plan.limits.clone(),
             is_open: false,
             reader: Reader::new(Role::Client, 16 << 20, link.deflate),
+            parts: ServerReader::new(link.codec),
             attempts: 0,
             next_id: 0,
             next_message: 0,
             connect_id: 0,
             refresh_id: 0,
             joins: BTreeMap::new(),
+            filters: BTreeMap::new(),
             left: BTreeSet::new(),
             retry_at: None,
             open_by: None,
@@ -164,6 +172,7 @@ impl Client {
             options,
             view: View::default(),
             is_joined: false,
+            asked: Wishes::default(),
             join_id: 0,
             retry_at: None,
         };
@@ -178,6 +187,7 @@ impl Client {
             return;
         };
         self.joins.remove(&state.join_id);
+        self.filters.retain(|_, name| name != room);
         if self.state == State::Connected {
             self.send(Command::Leave { room: room.clone() }, out);
         } else if state.join_id != 0 {
@@ -185,21 +195,34 @@ impl Client {
         }
     }
 
-    pub fn publish(&mut self, room: &RoomName, bytes: usize, now: Moment, out: &mut Vec<Out>) {
+    /// Wants something else of a room. What is under way is not changed: a join that is says
+    /// so when it is done.
+    pub fn filter(&mut self, name: &RoomName, wishes: &Wishes, out: &mut Vec<Out>) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        room.options.wishes = wishes.clone();
+        if room.is_joined {
+            self.send_filter(name, out);
+        }
+    }
+
+    pub fn publish(&mut self, room: &RoomName, key: Bytes, bytes: usize, now: Moment, out: &mut Vec<Out>) {
         if self.state == State::Closed {
             return;
         }
         self.next_message += 1;
         let name = format!("c{}-{}", self.id, self.next_message);
         let data = match (self.link.codec, self.next_message % 2) {
-            (Codec::Binary, 0) => Payload::Bytes(vec![self.next_message as u8; bytes].into()),
+            (Codec::Binary, 0) => Payload::Bytes(format!("{name}:{}", "x".repeat(bytes)).into()),
             _ => Payload::Json(format!("{{\"n\":\"{name}\",\"pad\":\"{}\"}}", "x".repeat(bytes)).into()),
         };
         self.calls.add(Command::Publish(Publish {
             room: room.clone(),
+            lane: None,
             data,
-            msg: name.clone().into(),
-            key: name.into(),
+            msg: name.into(),
+            key,
             sent_us: now.0 / 1_000,
         }));
         self.work(now, out);
@@ -235,6 +258,7 @@ impl Client {
         }
         self.is_open = true;
         self.reader = Reader::new(Role::Client, 16 << 20, self.link.deflate);
+        self.parts = ServerReader::new(self.link.codec);
         let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
         let resume = names.iter().map(|name| self.join_body(name)).collect();
         let connect = Connect {
@@ -333,6 +357,7 @@ impl Client {
             }
         });
         self.joins.clear();
+        self.filters.clear();
         self.left.clear();
         self.silent_at = None;
         self.refresh_at = None;
@@ -425,17 +450,40 @@ impl Client {
         }
         state.join_id = id;
         state.retry_at = None;
-        self.joins.insert(id, (name.clone(), since));
-        let JoinOptions { last, enter, members } = state.options;
-        let join = Join {
+        let JoinOptions {
+            last,
+            enter,
+            members,
+            wishes,
+        } = state.options.clone();
+        let mut join = Join {
             room: name.clone(),
             since,
             last,
             enter,
             members,
-            wishes: Default::default(),
+            wishes,
         };
+        self.joins.insert(id, join.clone());
+        state.asked = join.wishes.clone();
+        alter(&self.planted, &mut join.wishes);
         (id, join)
+    }
+
+    fn send_filter(&mut self, name: &RoomName, out: &mut Vec<Out>) {
+        let Some(state) = self.rooms.get_mut(name) else {
+            return;
+        };
+        let room = name.clone();
+        let mut wishes = state.options.wishes.clone();
+        state.view.on_filter(&wishes);
+        let before = std::mem::replace(&mut state.asked, wishes.clone());
+        if self.planted.strikes(Mutation::IgnoreFilter) {
+            wishes = before;
+        }
+        alter(&self.planted, &mut wishes);
+        let id = self.send(Command::Filter(Filter { room, wishes }), out);
+        self.filters.insert(id, name.clone());
     }
 
     fn send(&mut self, command: Command, out: &mut Vec<Out>) -> u32 {
@@ -443,6 +491,19 @@ impl Client {
         let id = self.next_id;
         out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
         id
+    }
+}
+
+/// Wishes as a server has them: some planted bugs are there.
+fn alter(planted: &Planted, wishes: &mut Wishes) {
+    if planted.is(Mutation::IgnoreKeys) {
+        wishes.keys = None;
+    }
+    if planted.is(Mutation::IgnoreRate) {
+        wishes.max_rate = None;
+    }
+    if planted.is(Mutation::SlackRate) && wishes.max_rate.is_some() {
+        wishes.max_rate = Some(0.1);
     }
 }
 

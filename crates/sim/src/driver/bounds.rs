@@ -1,9 +1,13 @@
 //! What must hold for a shard: its bounds after every turn, its fairness, its emptiness at rest.
 
+use tidegate_core::{Lane, Moment, shard::RoomOrder};
 use tidegate_wire::{Offset, RoomName};
 
 use super::{Node, Outside};
-use crate::checks::{Violation, broken};
+use crate::{
+    checks::{Violation, broken},
+    network::Stamp,
+};
 
 /// How often all subscriptions of a shard may be visited while a publication waits for one of
 /// them: the walk under way and the next, with the quarter of the visits that is kept for those.
@@ -61,13 +65,25 @@ impl Node {
         Ok(())
     }
 
-    /// Whether a publication that was written to its subscriber at `stamp` came in time: with
-    /// all subscribers of the shard visited at most so often in between.
-    pub fn check_visits(&self, room: &RoomName, offset: Offset, stamp: u64) -> Result<u64, Violation> {
-        let Some(born) = self.born.get(&(room.clone(), offset)) else {
+    /// Whether a publication that was put out to its subscriber at `stamp` was in time: in
+    /// `reliable` with all subscribers of the shard visited at most so often in between, in
+    /// `lossy` before its deadline.
+    pub fn check_in_time(&self, room: &RoomName, offset: Offset, stamp: Stamp) -> Result<u64, Violation> {
+        let (Some((visits, at)), Some(policy)) =
+            (self.born.get(&(room.clone(), offset)), self.promised.of(room))
+        else {
             return Ok(0);
         };
-        let waited = stamp.saturating_sub(*born);
+        let age = stamp.at.since(*at);
+        if policy.lane == Lane::Lossy && age > policy.deadline {
+            let detail = format!("{room:?} {offset} was put out after {age:?}");
+            return broken("deadline", detail);
+        }
+        // Where less is promised it may have been behind until now; and a room may rest.
+        if policy.lane != Lane::Reliable || !policy.batch.is_zero() {
+            return Ok(0);
+        }
+        let waited = stamp.visits.saturating_sub(*visits);
         let subscriptions = self.subscriptions_max as u64;
         match waited <= WALKS_MAX * subscriptions + self.pace.visits as u64 {
             true => Ok(waited),
@@ -84,7 +100,10 @@ impl Node {
     pub fn check_at_rest(&self) -> Result<(), Violation> {
         let waiting = self.shard.waiting();
         // What nobody is in any more has been detached.
-        let joined = self.shard.rooms("", "", usize::MAX).len() as u64;
+        let joined = self
+            .shard
+            .rooms("", "", RoomOrder::Name, usize::MAX, Moment(0))
+            .len() as u64;
         if joined != self.shard.counters().rooms {
             let detail = format!("{joined} rooms are joined, {} held", self.shard.counters().rooms);
             return broken("idle rooms", detail);

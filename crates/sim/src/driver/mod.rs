@@ -3,6 +3,7 @@
 //! fan-out, writes, endings. Afterwards the bounds are checked.
 
 mod bounds;
+mod marks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_core::{
-    ConnId, Link, Moment, Setup, Shard,
+    ConnId, Link, Moment, Policies, Setup, Shard,
     grant::{Claims, Grant},
     request::{Event, Request},
 };
@@ -25,7 +26,7 @@ use crate::{
     checks::Violation,
     engine::Engine,
     mutation::{Mutation, Planted},
-    network::Network,
+    network::{Head, Network, Stamp},
     plan::Pace,
 };
 
@@ -63,9 +64,17 @@ pub struct Node {
     pub held_until: Moment,
     /// The verifier of tokens neither lingers nor fails any more.
     pub is_healed: bool,
-    /// When each publication came here, in visits of the fan-out.
-    pub born: BTreeMap<(RoomName, Offset), u64>,
+    /// When each publication came here, also in visits of the fan-out.
+    pub born: BTreeMap<(RoomName, Offset), (u64, Moment)>,
+    /// Where rooms stand; those that are not attached are missing.
+    heads: BTreeMap<RoomName, Head>,
+    /// The last attach asked for.
+    asked: BTreeMap<RoomName, u64>,
+    /// Connections to mark when nothing waits for them.
+    to_mark: BTreeSet<ConnId>,
     setup: Setup,
+    /// What the namespaces promise, whatever the shard was told.
+    promised: Policies,
     pace: Pace,
     turn_ends: Moment,
     visits_total: u64,
@@ -73,6 +82,10 @@ pub struct Node {
     links: BTreeMap<ConnId, usize>,
     heard: BTreeMap<ConnId, Moment>,
     blocked: BTreeSet<ConnId>,
+    /// Blocked before the last write.
+    was_blocked: BTreeSet<ConnId>,
+    /// When they last were.
+    cleared: BTreeMap<ConnId, Moment>,
     writable: Vec<ConnId>,
     verifying: VecDeque<(Moment, ConnId, String)>,
     farewells: BTreeMap<ConnId, Moment>,
@@ -87,11 +100,23 @@ pub struct Node {
 impl Node {
     pub fn new(
         setup: Setup,
+        promised: Policies,
         pace: Pace,
         seed: u64,
         grants: Rc<[Grant]>,
-        now: Moment,
         planted: Planted,
+    ) -> Self {
+        Self::begin(setup, promised, pace, seed, grants, planted, Moment(0))
+    }
+
+    fn begin(
+        setup: Setup,
+        promised: Policies,
+        pace: Pace,
+        seed: u64,
+        grants: Rc<[Grant]>,
+        planted: Planted,
+        now: Moment,
     ) -> Self {
         let index = usize::from(setup.index);
         Self {
@@ -103,6 +128,10 @@ impl Node {
             held_until: now,
             is_healed: false,
             born: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            to_mark: BTreeSet::new(),
+            promised,
             pace,
             turn_ends: now,
             visits_total: 0,
@@ -110,6 +139,8 @@ impl Node {
             links: BTreeMap::new(),
             heard: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            was_blocked: BTreeSet::new(),
+            cleared: BTreeMap::new(),
             writable: Vec::new(),
             verifying: VecDeque::new(),
             farewells: BTreeMap::new(),
@@ -132,13 +163,14 @@ impl Node {
         // Bytes of the process before may still be on their way, with their count of visits.
         let (turn_at, visits_total) = (self.turn_at, self.visits_total);
         let seed = self.chance.number();
-        *self = Self::new(
+        *self = Self::begin(
             setup,
+            self.promised.clone(),
             self.pace,
             seed,
             self.grants.clone(),
-            now,
             self.planted.clone(),
+            now,
         );
         self.turn_at = turn_at;
         self.visits_total = visits_total;
@@ -204,6 +236,7 @@ impl Node {
             self.write(conn, now, outside);
         }
         self.submit(now, outside);
+        self.mark(now, outside);
         self.check(outside)?;
         self.plan_next(now, outside);
         Ok(())
@@ -280,20 +313,7 @@ impl Node {
             let Some(event) = self.events.pop_front() else {
                 return;
             };
-            match &event {
-                Event::Publication { room, publication } => {
-                    let key = (room.clone(), publication.offset);
-                    self.born.insert(key, self.visits_total);
-                }
-                // What was missed comes otherwise, and offsets may begin anew.
-                Event::Attached { room, .. } | Event::Broken { room } => {
-                    self.born.retain(|(other, _), _| other != room);
-                }
-                Event::Published { .. }
-                | Event::History { .. }
-                | Event::Presence { .. }
-                | Event::Members(_) => {}
-            }
+            self.watch_event(&event, now);
             self.shard.handle_event(event, now);
         }
     }
@@ -306,6 +326,7 @@ impl Node {
     }
 
     fn move_pulse(&mut self, now: Moment) {
+        let forgives = self.planted.is(Mutation::KeepSilent);
         if now < self.next_pulse {
             return;
         }
@@ -316,7 +337,7 @@ impl Node {
                 continue;
             }
             let heard = self.heard.get(&conn).copied().unwrap_or_default();
-            if now.since(heard) >= interval * 2 {
+            if now.since(heard) >= interval * 2 && !forgives {
                 self.shard.close(conn, CloseReason::PingTimeout, now);
             } else {
                 self.shard.push_control(conn, Bytes::from_static(PING), now);
@@ -329,6 +350,7 @@ impl Node {
             let Some(request) = self.stuck.take().or_else(|| self.shard.poll_request()) else {
                 return;
             };
+            self.watch_request(&request);
             outside.engine.submit(self.index as u8, request, now);
         }
         self.stuck = self.stuck.take().or_else(|| self.shard.poll_request());
@@ -339,7 +361,15 @@ impl Node {
         let Some(link) = self.links.get(&conn).copied() else {
             return;
         };
-        let stamp = (!self.blocked.remove(&conn)).then_some(self.visits_total);
+        let was_blocked = self.blocked.remove(&conn);
+        if !was_blocked && self.was_blocked.remove(&conn) && self.planted.strikes(Mutation::LoseCatchUp) {
+            let waits = self.shard.outbox_bytes(conn);
+            self.shard.handle_written(conn, waits, now);
+        }
+        let stamp = (!was_blocked).then_some(Stamp {
+            at: now,
+            visits: self.visits_total,
+        });
         loop {
             let mut slices = [IoSlice::new(&[]); 16];
             let count = self.shard.outbox(conn, &mut slices);
@@ -363,6 +393,11 @@ impl Node {
             }
             self.shard.handle_written(conn, told, now);
         }
+        if was_blocked {
+            self.to_mark.insert(conn);
+            self.was_blocked.insert(conn);
+            self.cleared.insert(conn, now);
+        }
         if self.farewells.contains_key(&conn) {
             self.remove(conn, now, outside);
         }
@@ -376,6 +411,9 @@ impl Node {
         self.heard.remove(&conn);
         self.blocked.remove(&conn);
         self.farewells.remove(&conn);
+        self.to_mark.remove(&conn);
+        self.was_blocked.remove(&conn);
+        self.cleared.remove(&conn);
         outside.network.links[link].conn = None;
         outside.network.finish(link, now, outside.agenda);
         if !self.planted.strikes(Mutation::ForgetClosed) {

@@ -142,7 +142,7 @@ impl Engine {
             Request::Publish { ticket, publish } => {
                 let mut result = Err(unavailable());
                 if !refuses || self.faults.keeps_while_refusing {
-                    let published = self.publish(*publish, out);
+                    let published = self.publish(*publish, now, out);
                     result = if refuses { result } else { Ok(published) };
                 }
                 self.answer(port, Event::Published { ticket, result }, out);
@@ -220,7 +220,7 @@ impl Engine {
         }
     }
 
-    fn publish(&mut self, new: NewPublication, out: &mut Vec<(u8, Event)>) -> Published {
+    fn publish(&mut self, new: NewPublication, now: Moment, out: &mut Vec<(u8, Event)>) -> Published {
         let forgets = self.planted.is(Mutation::ForgetMessage);
         let strays = self.planted.strikes(Mutation::AcknowledgeElsewhere);
         let loses = self.planted.strikes(Mutation::AcknowledgeUnkept);
@@ -246,10 +246,11 @@ impl Engine {
             from: new.from,
             msg: new.msg,
             key: new.key,
+            lane: new.lane,
             stamps: Stamps {
                 sent_us: new.sent_us,
                 received_us: new.received_us,
-                ordered_us: new.received_us,
+                ordered_us: now.0.div_ceil(1_000),
             },
         };
         let offset = publication.offset - u64::from(strays && publication.offset > 1);

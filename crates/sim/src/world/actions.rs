@@ -1,6 +1,7 @@
 //! What is done to the world: each action of the plan, and the end of all faults.
 
 use bytes::Bytes;
+use tidegate_wire::RoomName;
 
 use super::World;
 use crate::plan::{Action, Fate, Side};
@@ -9,7 +10,7 @@ impl World {
     pub(super) fn act(&mut self, action: &Action) {
         let now = self.now;
         let rooms = self.plan.rooms.clone();
-        match *action {
+        match action.clone() {
             Action::Connect { client } => self.with_client(client, |c, out| c.connect(now, out)),
             Action::Quit { client } => self.with_client(client, |c, out| c.quit(now, out)),
             Action::Join {
@@ -27,11 +28,34 @@ impl World {
                 room,
                 count,
                 bytes,
+                keys,
             } => {
-                for _ in 0..count {
-                    self.with_client(client, |c, out| c.publish(&rooms[room], bytes, now, out));
+                for n in 0..count {
+                    self.publish(client, &rooms[room], keys.of(n), bytes);
                 }
             }
+            Action::Burst {
+                room,
+                clients,
+                count,
+                bytes,
+                keys,
+            } => {
+                for n in 0..clients * count {
+                    self.publish(n / count, &rooms[room], keys.of(n), bytes);
+                }
+            }
+            Action::Filter { client, room, wishes } => {
+                self.with_client(client, |c, out| c.filter(&rooms[room], &wishes, out));
+            }
+            Action::Storm { one_in, side } => {
+                for client in (0..self.links.len()).step_by(one_in) {
+                    if let Some(link) = self.links[client] {
+                        self.network.cut(link, side, now, &mut self.agenda);
+                    }
+                }
+            }
+            Action::Waver { client, time } => self.network.weather[client].wavers_until = now + time,
             Action::ReadHistory { client, room } => {
                 self.with_client(client, |c, out| c.read_history(&rooms[room], now, out));
             }
@@ -90,6 +114,11 @@ impl World {
         }
     }
 
+    fn publish(&mut self, client: usize, room: &RoomName, key: Bytes, bytes: usize) {
+        let now = self.now;
+        self.with_client(client, |c, out| c.publish(room, key, bytes, now, out));
+    }
+
     pub(super) fn restart_server(&mut self, fate: Fate) {
         self.server += 1;
         for place in 0..self.nodes.len() {
@@ -120,6 +149,8 @@ impl World {
         let counters = self.nodes[node].shard.counters();
         self.stats.gaps += counters.gaps_total;
         self.stats.replayed += counters.replayed_total;
+        self.stats.conflated += counters.conflated_total;
+        self.stats.dropped += counters.dropped_total;
         // TooSlow is the second of all reasons to close.
         self.stats.too_slow += counters.closes_total[1];
     }

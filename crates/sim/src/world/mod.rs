@@ -9,7 +9,7 @@ mod rest;
 use std::{rc::Rc, time::Duration};
 
 use tidegate_core::{
-    Moment, Policies, Setup, WallClock,
+    Lane, Moment, Policies, Policy, Setup, WallClock,
     grant::{Grant, Rights},
     request::Event,
 };
@@ -22,7 +22,7 @@ use crate::{
     driver::{Input, Node, Outside},
     engine::Engine,
     mutation::{Mutation, Planted},
-    network::Network,
+    network::{Mark, Network, Stamp},
     plan::Plan,
     trace::Trace,
 };
@@ -30,8 +30,11 @@ use crate::{
 /// Time to come to rest after the faults end: reconnects, leases, timeouts.
 const REST: Duration = Duration::from_secs(40);
 
-/// Time until nothing is left of those who went: pings that fail, lingering rooms, leases.
-const GONE: Duration = Duration::from_secs(15);
+/// Longer than any run.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Time until nothing is left of those who went, once pings have failed: lingering rooms, leases.
+const GONE: Duration = Duration::from_secs(6);
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -54,6 +57,11 @@ pub struct Stats {
     pub gaps: u64,
     pub replayed: u64,
     pub too_slow: u64,
+    /// Publications left out, by lane.
+    pub conflated: u64,
+    pub dropped: u64,
+    /// Times a client was found to have all it wants.
+    pub marks: u64,
     /// Most visits a publication waited for at a subscriber that was not blocked.
     pub visits_waited: u64,
 }
@@ -69,6 +77,9 @@ impl Stats {
         self.gaps += other.gaps;
         self.replayed += other.replayed;
         self.too_slow += other.too_slow;
+        self.conflated += other.conflated;
+        self.dropped += other.dropped;
+        self.marks += other.marks;
         self.visits_waited = self.visits_waited.max(other.visits_waited);
     }
 }
@@ -122,17 +133,24 @@ impl World {
             pattern: "*".into(),
             rights: Rights::ALL,
         }]);
+        let shard_policies = plan
+            .policies
+            .iter()
+            .cloned()
+            .map(|policy| altered(policy, mutation));
+        let shard_policies = Policies::new(shard_policies);
         let node = |index: usize| {
             let setup = Setup {
                 index: index as u16,
-                policies: policies.clone(),
+                policies: shard_policies.clone(),
                 limits: plan.limits.clone(),
                 admission: tidegate_core::Admission::default(),
                 wall: WallClock { origin_us: 0 },
                 seed: plan.seed,
             };
             let planted = Planted::new(mutation, plan.seed, index);
-            Node::new(setup, plan.pace, plan.seed, grants.clone(), Moment(0), planted)
+            let promised = policies.clone();
+            Node::new(setup, promised, plan.pace, plan.seed, grants.clone(), planted)
         };
         Self {
             now: Moment(0),
@@ -166,7 +184,8 @@ impl World {
             let now = self.now;
             self.with_client(client, |client, out| client.quit(now, out));
         }
-        self.run_until(self.plan.ends + REST + GONE)?;
+        let gone = self.plan.limits.ping_interval * 3 + GONE;
+        self.run_until(self.plan.ends + REST + gone)?;
         self.check_gone()
     }
 
@@ -217,6 +236,7 @@ impl World {
                 }
             }
             Happening::Down(link, bytes, stamp) => return self.on_down(link, bytes, stamp),
+            Happening::Marked(link, mark) => return self.on_marked(link, &mark),
             Happening::DownEnd(link) => {
                 if self.is_current(link) {
                     let client = self.network.links[link].client;
@@ -314,7 +334,7 @@ impl World {
         node.plan_turn(self.now, &mut self.agenda);
     }
 
-    fn on_down(&mut self, link: usize, mut bytes: Vec<u8>, stamp: Option<u64>) -> Result<(), Violation> {
+    fn on_down(&mut self, link: usize, mut bytes: Vec<u8>, stamp: Option<Stamp>) -> Result<(), Violation> {
         if !self.is_current(link) {
             return Ok(());
         }
@@ -337,11 +357,24 @@ impl World {
         let node = &self.nodes[self.network.links[link].shard];
         for (room, offset) in live {
             if let Some(stamp) = stamp {
-                let waited = node.check_visits(&room, offset, stamp)?;
+                self.clients[client].check_rate(&room, stamp.at)?;
+                let waited = node.check_in_time(&room, offset, stamp)?;
                 self.stats.visits_waited = self.stats.visits_waited.max(waited);
             }
         }
         Ok(())
+    }
+
+    fn on_marked(&mut self, link: usize, mark: &Mark) -> Result<(), Violation> {
+        if !self.is_current(link) {
+            return Ok(());
+        }
+        let client = self.network.links[link].client;
+        self.stats.marks += 1;
+        match self.clients[client].marked(mark, &self.engine.rooms) {
+            Err(Violation { check, detail }) => broken(check, format!("client {client}: {detail}")),
+            Ok(()) => Ok(()),
+        }
     }
 
     fn with_client(&mut self, client: usize, act: impl FnOnce(&mut Client, &mut Vec<Out>)) {
@@ -393,6 +426,18 @@ impl World {
             conn: link.conn,
         }
     }
+}
+
+/// A policy as a shard has it: some planted bugs are there.
+fn altered(mut policy: Policy, mutation: Option<Mutation>) -> Policy {
+    match (mutation, policy.lane) {
+        (Some(Mutation::ForgetKey), Lane::Latest) => (policy.keys_max, policy.window_count) = (0, 1),
+        (Some(Mutation::MixLanes), Lane::Latest) => policy.lane = Lane::Lossy,
+        (Some(Mutation::IgnoreDeadline), _) => policy.deadline = LONG,
+        (Some(Mutation::LoseBatchTimer), _) if !policy.batch.is_zero() => policy.batch = LONG,
+        _ => {}
+    }
+    policy
 }
 
 struct Link {

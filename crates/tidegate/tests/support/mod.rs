@@ -83,12 +83,30 @@ impl Server {
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Its process; it runs.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it was started").id()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("it runs");
             child.wait().expect("it ends");
         }
+    }
+
+    /// SIGTERM, and nothing more.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).expect("not zero");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it was not waited for");
+    }
+
+    /// Its exit code, once it has ended; none if a signal ended it.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it was started");
+        wait_until("the server ends", || matches!(child.try_wait(), Ok(Some(_))));
+        child.wait().expect("it has ended").code()
     }
 
     fn logs(&self) -> String {

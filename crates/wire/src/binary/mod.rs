@@ -19,10 +19,11 @@ use crate::{
     codec::{BadCommand, Malformed},
     frame::{
         Command, Connect, Connected, Filter, GapReason, History, HistoryPage, Join, Joined, Member, Members,
-        MembersChange, Notice, Ok as Reply, Pong, Presence, Publish, Published, Push, Recovery, Request,
-        ServerFrame, Wishes,
+        MembersChange, Notice, Ok as Reply, Part, Pong, Presence, Publish, Published, Push, Recovery,
+        Request, ServerFrame, Wishes,
     },
     json,
+    lane::Lane,
     position::{Epoch, Position},
     publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX, Payload, Publication, Stamps},
     room::RoomName,
@@ -144,11 +145,34 @@ fn read_publish(publish: proto::Publish) -> Result<Publish, String> {
     };
     Ok(Publish {
         room: room(&publish.room)?,
+        lane: read_lane(publish.lane)?,
         data,
         msg: bounded("msg", &publish.msg, MSG_ID_BYTES_MAX)?,
         key: bounded("key", &publish.key, KEY_BYTES_MAX)?,
         sent_us: publish.sent_us,
     })
+}
+
+fn read_lane(lane: i32) -> Result<Option<Lane>, String> {
+    match proto::Lane::try_from(lane) {
+        Ok(proto::Lane::Unspecified) => Ok(None),
+        Ok(proto::Lane::Reliable) => Ok(Some(Lane::Reliable)),
+        Ok(proto::Lane::Latest) => Ok(Some(Lane::Latest)),
+        Ok(proto::Lane::Lossy) => Ok(Some(Lane::Lossy)),
+        Err(_) => Err(format!(
+            "`lane` {lane}: one of 1 (reliable), 2 (latest), 3 (lossy)"
+        )),
+    }
+}
+
+fn write_lane(lane: Option<Lane>) -> i32 {
+    let lane = match lane {
+        None | Some(Lane::Control) => proto::Lane::Unspecified,
+        Some(Lane::Reliable) => proto::Lane::Reliable,
+        Some(Lane::Latest) => proto::Lane::Latest,
+        Some(Lane::Lossy) => proto::Lane::Lossy,
+    };
+    lane.into()
 }
 
 /// JSON goes to JSON connections as it is: it must be JSON.
@@ -220,7 +244,9 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
     // Lengths stand before what they measure, so they are summed first, from the inside out.
     let present_texts = texts.iter().filter(|(_, text)| !text.is_empty());
     let present_stamps = stamps.iter().filter(|(_, us)| *us > 0);
+    let lane = write_lane(publication.lane) as u64;
     let publication_len = number_len(publication.offset)
+        + number_len(lane)
         + field_len(payload.len())
         + present_texts
             .clone()
@@ -252,6 +278,10 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
     for (tag, us) in present_stamps {
         encode_key(*tag, WireType::Varint, out);
         encode_varint(*us, out);
+    }
+    if lane > 0 {
+        encode_key(11, WireType::Varint, out);
+        encode_varint(lane, out);
     }
 }
 
@@ -294,6 +324,11 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
             reason: write_reason(Some(*reason)),
             count: *count,
         }),
+        Push::Part(part) => Body::Part(proto::Part {
+            message: part.message,
+            more: part.more,
+            frame: part.piece.clone(),
+        }),
         Push::Notice(notice) => Body::Notice(proto::Notice {
             kind: Some(match notice {
                 Notice::TokenExpiring { in_ms } => {
@@ -303,6 +338,7 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
                     room: own(room.as_bytes()),
                 }),
                 Notice::Shutdown => NoticeKind::Shutdown(proto::Shutdown {}),
+                Notice::Draining { in_ms } => NoticeKind::Draining(proto::Draining { in_ms: *in_ms }),
             }),
         }),
     };
@@ -387,6 +423,7 @@ fn write_ok(reply: &Reply) -> Body {
 fn write_publication(publication: &Publication) -> proto::Publication {
     proto::Publication {
         offset: publication.offset,
+        lane: write_lane(publication.lane),
         payload: Some(match &publication.data {
             Payload::Json(json) => PublicationPayload::Json(json.clone()),
             Payload::Bytes(bytes) => PublicationPayload::Bytes(bytes.clone()),
@@ -482,6 +519,7 @@ pub fn encode_request(request: &Request, out: &mut Vec<u8>) {
             msg: publish.msg.clone(),
             key: publish.key.clone(),
             sent_us: publish.sent_us,
+            lane: write_lane(publish.lane),
         }),
         Command::History(history) => Ask::History(proto::History {
             room: own(history.room.as_bytes()),
@@ -558,9 +596,19 @@ fn read_body(id: u32, body: Body) -> Result<Option<ServerFrame>, String> {
                     room: room(&removed.room)?,
                 },
                 Some(NoticeKind::Shutdown(proto::Shutdown {})) => Notice::Shutdown,
+                Some(NoticeKind::Draining(draining)) => Notice::Draining {
+                    in_ms: draining.in_ms,
+                },
                 None => return Ok(None),
             };
             return Ok(Some(ServerFrame::Push(Push::Notice(notice))));
+        }
+        Body::Part(part) => {
+            return Ok(Some(ServerFrame::Push(Push::Part(Part {
+                message: part.message,
+                more: part.more,
+                piece: own(&part.frame),
+            }))));
         }
         Body::Reject(reject) => {
             let code = u16::try_from(reject.code).ok().and_then(RejectCode::from_number);
@@ -645,6 +693,7 @@ fn here(position: Option<proto::Position>) -> Result<Position, String> {
 fn read_publication(publication: proto::Publication) -> Result<Publication, String> {
     Ok(Publication {
         offset: publication.offset,
+        lane: read_lane(publication.lane)?,
         data: match publication.payload {
             Some(PublicationPayload::Json(json)) => json_payload(json)?,
             Some(PublicationPayload::Bytes(bytes)) => Payload::Bytes(own(&bytes)),
@@ -713,13 +762,14 @@ mod tests {
                 Payload::Json(vec![b'7'; len].into()),
                 Payload::Bytes(vec![7; len].into()),
             ] {
-                for (from, msg, key, stamps) in [
-                    (some(""), some(""), some(""), Stamps::default()),
-                    (some("ann"), some("m-1"), some("k"), stamps),
-                    (some(""), some("m"), some(""), stamps),
+                for (lane, from, msg, key, stamps) in [
+                    (None, some(""), some(""), some(""), Stamps::default()),
+                    (Some(Lane::Lossy), some("ann"), some("m-1"), some("k"), stamps),
+                    (Some(Lane::Reliable), some(""), some("m"), some(""), stamps),
                 ] {
                     let publication = Publication {
                         offset,
+                        lane,
                         data: data.clone(),
                         from,
                         msg,

@@ -18,7 +18,7 @@ pub(super) struct ServerFrame {
     pub(super) id: u32,
     #[prost(
         oneof = "ServerFrameBody",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub(super) body: Option<ServerFrameBody>,
 }
@@ -109,6 +109,17 @@ pub(super) struct Publish {
     pub(super) key: Bytes,
     #[prost(uint64, tag = "6")]
     pub(super) sent_us: u64,
+    #[prost(enumeration = "Lane", tag = "8")]
+    pub(super) lane: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Lane {
+    Unspecified = 0,
+    Reliable = 1,
+    Latest = 2,
+    Lossy = 3,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -227,6 +238,8 @@ pub(super) struct Publication {
     pub(super) received_us: u64,
     #[prost(uint64, tag = "9")]
     pub(super) ordered_us: u64,
+    #[prost(enumeration = "Lane", tag = "11")]
+    pub(super) lane: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -322,8 +335,18 @@ pub(super) struct Gap {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Part {
+    #[prost(uint32, tag = "1")]
+    pub(super) message: u32,
+    #[prost(bool, tag = "2")]
+    pub(super) more: bool,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) frame: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Notice {
-    #[prost(oneof = "NoticeKind", tags = "1, 2, 3")]
+    #[prost(oneof = "NoticeKind", tags = "1, 2, 3, 4")]
     pub(super) kind: Option<NoticeKind>,
 }
 
@@ -341,6 +364,12 @@ pub(super) struct Removed {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Shutdown {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Draining {
+    #[prost(uint64, tag = "1")]
+    pub(super) in_ms: u64,
+}
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum ClientFrameCommand {
@@ -394,6 +423,8 @@ pub(super) enum ServerFrameBody {
     Notice(Notice),
     #[prost(message, tag = "15")]
     Filtered(Filtered),
+    #[prost(message, tag = "16")]
+    Part(Part),
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -420,4 +451,6 @@ pub(super) enum NoticeKind {
     Removed(Removed),
     #[prost(message, tag = "3")]
     Shutdown(Shutdown),
+    #[prost(message, tag = "4")]
+    Draining(Draining),
 }

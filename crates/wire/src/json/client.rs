@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    command::{Text, epoch, micros, parse, payload, present, room},
+    command::{Text, epoch, lane, micros, parse, payload, present, room},
     reply::{base64, bytes_string, float, millis, number, separated, string},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     codec::Malformed,
     frame::{
         Command, Connected, GapReason, HistoryPage, Join, Joined, Member, Members, MembersChange, Notice,
-        Ok as Reply, Pong, Publish, Published, Push, Recovery, Request, ServerFrame, Wishes,
+        Ok as Reply, Part, Pong, Publish, Published, Push, Recovery, Request, ServerFrame, Wishes,
     },
     position::{Offset, Position},
     publication::{Payload, Publication, Stamps},
@@ -127,6 +127,10 @@ fn since_field(since: Option<Position>, out: &mut Vec<u8>) {
 fn publish_fields(publish: &Publish, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"publish\":{\"room\":");
     string(&publish.room, out);
+    if let Some(lane) = publish.lane {
+        out.extend_from_slice(b",\"lane\":");
+        string(lane.name(), out);
+    }
     match &publish.data {
         Payload::Json(json) => {
             out.extend_from_slice(b",\"data\":");
@@ -177,6 +181,17 @@ struct RawServer<'a> {
     gap: Option<RawGap<'a>>,
     #[serde(borrow, default)]
     notice: Option<RawNotice<'a>>,
+    #[serde(borrow, default)]
+    part: Option<RawPart<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawPart<'a> {
+    message: u32,
+    #[serde(default)]
+    more: bool,
+    #[serde(borrow)]
+    text: Text<'a>,
 }
 
 #[derive(Deserialize)]
@@ -231,6 +246,12 @@ impl RawServer<'_> {
                 return Ok(None);
             };
             Push::Notice(notice)
+        } else if let Some(part) = self.part {
+            Push::Part(Part {
+                message: part.message,
+                more: part.more,
+                piece: Bytes::copy_from_slice(part.text.as_bytes()),
+            })
         } else {
             return Ok(None);
         };
@@ -373,6 +394,8 @@ struct RawEvent<'a> {
     #[serde(borrow, default)]
     room: Text<'a>,
     offset: Offset,
+    #[serde(borrow, default)]
+    lane: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -402,6 +425,7 @@ impl RawEvent<'_> {
         let copy = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         Ok(Publication {
             offset: self.offset,
+            lane: self.lane.as_deref().map(lane).transpose()?,
             data: payload(self.data, self.bytes.as_deref())?,
             from: copy(&self.from),
             msg: copy(&self.msg),
@@ -516,6 +540,7 @@ impl RawNotice<'_> {
                 room: room(&self.room)?,
             }),
             "shutdown" => Some(Notice::Shutdown),
+            "draining" => Some(Notice::Draining { in_ms: self.in_ms }),
             _ => None,
         })
     }

@@ -12,6 +12,7 @@ use crate::{
     code::{Reject, RejectCode},
     codec::{BadCommand, Malformed},
     frame::{Command, Connect, Filter, History, Join, Presence, Publish, Request, Wishes},
+    lane::Lane,
     position::{Epoch, Offset, Position},
     publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX, Payload},
     room::RoomName,
@@ -136,6 +137,14 @@ pub(super) fn room(text: &str) -> Result<RoomName, String> {
     RoomName::parse(text).map_err(|error| {
         let shown: String = text.chars().take(64).collect();
         format!("`room` {shown:?}: {error}")
+    })
+}
+
+/// Reads the lane of a publication.
+pub fn lane(name: &str) -> Result<Lane, String> {
+    Lane::of_publication(name).ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        format!("`lane` {shown:?}: one of reliable, latest, lossy")
     })
 }
 
@@ -317,6 +326,8 @@ struct RawLeave<'a> {
 struct RawPublish<'a> {
     #[serde(borrow)]
     room: Text<'a>,
+    #[serde(borrow, default)]
+    lane: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -333,6 +344,7 @@ impl RawPublish<'_> {
     fn into_command(self) -> Result<Command, String> {
         Ok(Command::Publish(Publish {
             room: room(&self.room)?,
+            lane: self.lane.as_deref().map(lane).transpose()?,
             data: payload(self.data, self.bytes.as_deref())?,
             msg: bounded("msg", &self.msg, MSG_ID_BYTES_MAX)?,
             key: bounded("key", &self.key, KEY_BYTES_MAX)?,

@@ -15,7 +15,7 @@ mod command;
 mod reply;
 
 pub use client::{decode_server, encode_request};
-pub use command::{check_depth, decode, payload, present};
+pub use command::{check_depth, decode, lane, payload, present};
 pub use reply::{encode_event, encode_push, encode_reply};
 
 /// Deepest nesting of a JSON payload: receivers may parse recursively.

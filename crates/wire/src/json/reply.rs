@@ -23,6 +23,10 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
 fn publication_fields(publication: &Publication, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"offset\":");
     number(publication.offset, out);
+    if let Some(lane) = publication.lane {
+        out.extend_from_slice(b",\"lane\":");
+        string(lane.name(), out);
+    }
     match &publication.data {
         Payload::Json(json) => {
             out.extend_from_slice(b",\"data\":");
@@ -107,6 +111,17 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
             }
             out.extend_from_slice(b"}}");
         }
+        Push::Part(part) => {
+            out.extend_from_slice(b"{\"part\":{\"message\":");
+            number(part.message.into(), out);
+            out.extend_from_slice(match part.more {
+                true => b",\"more\":true",
+                false => b",\"more\":false",
+            });
+            out.extend_from_slice(b",\"text\":");
+            bytes_string(&part.piece, out);
+            out.extend_from_slice(b"}}");
+        }
         Push::Notice(notice) => {
             out.extend_from_slice(b"{\"notice\":{\"kind\":");
             match notice {
@@ -119,6 +134,10 @@ pub fn encode_push(push: &Push, out: &mut Vec<u8>) {
                     string(room, out);
                 }
                 Notice::Shutdown => out.extend_from_slice(b"\"shutdown\""),
+                Notice::Draining { in_ms } => {
+                    out.extend_from_slice(b"\"draining\",\"in_ms\":");
+                    number(*in_ms, out);
+                }
             }
             out.extend_from_slice(b"}}");
         }

@@ -132,6 +132,18 @@ pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     out.into()
 }
 
+/// The whole frames in bytes of ours, one after another; what is no whole frame comes last, as it is.
+pub fn split_server_frames(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let header = parse_header(&bytes).ok().flatten();
+        let len = header.map_or(bytes.len(), |(header, used)| used + header.len as usize);
+        Some(bytes.split_to(len.min(bytes.len())))
+    })
+}
+
 /// A close frame; a reason past 123 bytes is cut.
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
     let mut end = reason.len().min(123);
