@@ -1,7 +1,8 @@
 //! Publishers above the limit, against a real process: each publish is answered, what was acknowledged is delivered,
 //! what was refused is not, and afterwards all is as before.
 
-#[expect(dead_code, reason = "each test uses its part")]
+// Of the support, signals and disks are for others.
+#[allow(dead_code, reason = "shared with tests that use more of it")]
 mod support;
 
 use std::{collections::BTreeSet, thread};
