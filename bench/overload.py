@@ -4,7 +4,7 @@
     bench/overload.py stopped --rounds 5
     bench/overload.py trickle -- --keys 500
 
-Figures: trickle, stopped, flood, bid, crash, hot. What each does stands in docs/benchmarks.md. Words after
+Figures: trickle, stopped, flood, bid, crash, drain, hot. What each does stands in docs/benchmarks.md. Words after
 `--` go to `tidegate load` and count for more than those of the figure. A run whose sums do not add up
 is no figure: it ends here. The exit status is 1 when a target is missed. Each run starts and stops its own
 server, with bench/lanes.toml, on loopback. `--keep FILE` appends the JSON of every run to a file.
@@ -24,22 +24,22 @@ from ratios import BINARY, SECRET, free_port, start
 MIB = 1 << 20
 
 
-def load(arguments, words, crash=False):
-    """One run against a server of its own; returns the generator's report."""
+def load(arguments, words, stop=None):
+    """One run against a server of its own, stopped by a signal and replaced when all are connected; returns the report."""
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as directory:
         port, directory = free_port(), pathlib.Path(directory)
         server = start("tidegate", port, directory, arguments, "lanes.toml")
         try:
             command = ["taskset", "-c", arguments.load_cores, BINARY, "load", *replaced(words, arguments.words)]
             command += ["--url", f"ws://127.0.0.1:{port}/v1/ws", "--json", "--secret", SECRET]
-            # Another process has another pid after a crash.
-            command += ["--wait-restart"] if crash else ["--pid", str(server.pid)]
+            # The process that replaces it has another pid.
+            command += [] if stop else ["--pid", str(server.pid)]
             process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            if crash:
+            if stop:
                 for line in process.stderr:
                     if line.rstrip().endswith("connected") and " of " not in line:
                         break
-                server.kill()
+                server.send_signal(stop)
                 server.wait()
                 server = start("tidegate", port, directory, arguments, "lanes.toml")
             stdout, stderr = process.communicate()
@@ -116,13 +116,23 @@ def bid(arguments):
 
 
 def crash(arguments):
-    words = ["storm", "--connections", 18000, "--rooms", 1000, "--rate", 200, "--seconds", 20]
-    report = load(arguments, words, crash=True)
+    words = ["storm", "--wait-restart", "--connections", 18000, "--rooms", 1000, "--rate", 200, "--seconds", 20]
+    report = load(arguments, words, stop=signal.SIGKILL)
     yield "seconds until all are back", report.get("seconds_until_all_are_back", float("inf")), "<=", 60
     yield "missed", report["storm"]["missed"] + report["storm"]["lost"], "<=", 0
     yield "replayed", report["storm"]["replayed"], None, None
     yield "p99_ms before", report["storm"]["phases"]["before"]["p99_ms"], None, None
     yield "p99_ms of those already back", report["storm"]["phases"]["storm"]["p99_ms"], "<", 100
+
+
+def drain(arguments):
+    words = ["storm", "--drain", "--connections", 18000, "--rooms", 400, "--rate", 200, "--seconds", 60]
+    report = load(arguments, words, stop=signal.SIGTERM)
+    yield "slots a second", report["slots_per_second"], None, None
+    yield "reconnects in the busiest second, of that", report["reconnects_peak_to_paced"], "<=", 1.5
+    yield "attempts before their slot", report["attempts_before_slot"], "<=", 0
+    yield "missed", report["storm"]["missed"] + report["storm"]["lost"], "<=", 0
+    yield "back after the slot, p99_ms", report["back_p99_ms"], None, None
 
 
 def hot(arguments):
@@ -142,6 +152,7 @@ FIGURES = {
     flood: (1, "0", "1"),
     bid: (1, "0", "1"),
     crash: (1, "0", "1"),
+    drain: (1, "0", "1"),
     hot: (2, "0,1", "0,1"),
 }
 HOLDS = {"<=": float.__le__, "<": float.__lt__, ">=": float.__ge__}

@@ -11,7 +11,8 @@ use tidegate_core::{
     ConnId, Lane, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
     drain::{ComeBack, Pacing},
     grant::{Claims, Grant, Rights},
-    request::{Attachment, Event, Request},
+    policy::StatePolicy,
+    request::{Attachment, Event, Request, StatePage},
 };
 use tidegate_wire::{
     Codec, Epoch, Payload, Position, Publication, Reject, RejectCode, RoomName, Stamps,
@@ -23,10 +24,11 @@ enum Step {
     Open { binary: bool, deflate: bool },
     Text { conn: u8, bytes: Vec<u8> },
     Connect { conn: u8 },
-    Join { conn: u8, room: u8, since: Option<u8>, last: Option<u8>, enter: bool, members: bool, wishes: Wishes },
+    Join { conn: u8, room: u8, since: Option<u8>, last: Option<u8>, enter: bool, members: bool, state: bool, wishes: Wishes },
     Filter { conn: u8, room: u8, wishes: Wishes },
     Leave { conn: u8, room: u8 },
     Publish { conn: u8, room: u8, len: u8, key: u8 },
+    Delete { conn: u8, key: u8 },
     History { conn: u8, room: u8, limit: u8, reverse: bool },
     Closed { conn: u8 },
     Written { conn: u8, len: u16 },
@@ -144,6 +146,23 @@ impl World {
                 };
                 Event::History { ticket, result: if refuse { Err(reject) } else { Ok(page) } }
             }
+            Request::State { ticket, room, query } => {
+                let head = self.head(&room);
+                // Keys that were never published among them, and one that was and may be deleted.
+                let publications = (query.after + 1..=head.offset).take(3).map(|offset| Publication {
+                    offset,
+                    lane: None,
+                    data: Payload::Json("2".into()),
+                    from: Bytes::new(),
+                    msg: Bytes::new(),
+                    key: vec![b'0' + (offset % 6) as u8].into(),
+                    stamps: Stamps { ordered_us: now.0 / 2_000, ..Stamps::default() },
+                });
+                let publications: Vec<_> = publications.collect();
+                let more = publications.last().is_some_and(|last| last.offset < head.offset);
+                let page = StatePage { head, publications, more };
+                Event::State { ticket, result: if refuse { Err(reject) } else { Ok(page) } }
+            }
             Request::Presence { ticket, .. } => Event::Presence { ticket, result: Ok(Members::default()) },
             Request::Detach { .. } | Request::Enter { .. } | Request::Exit { .. } => return,
         };
@@ -165,7 +184,7 @@ impl World {
                 }
             }
             Step::Connect { conn } => self.say(conn, r#"{"id":1,"connect":{"token":"x"}}"#),
-            Step::Join { conn, room, since, last, enter, members, wishes } => {
+            Step::Join { conn, room, since, last, enter, members, state, wishes } => {
                 let since = since.map_or(String::new(), |offset| {
                     format!(r#","since":{{"epoch":"0000000000000001","offset":{offset}}}"#)
                 });
@@ -174,7 +193,7 @@ impl World {
                 self.say(
                     conn,
                     &format!(
-                        r#"{{"id":2,"join":{{"room":"{room}"{since}{last},"enter":{enter},"members":{members}{wishes}}}}}"#
+                        r#"{{"id":2,"join":{{"room":"{room}"{since}{last},"enter":{enter},"members":{members},"state":{state}{wishes}}}}}"#
                     ),
                 );
             }
@@ -192,6 +211,10 @@ impl World {
                     conn,
                     &format!(r#"{{"id":4,"publish":{{"room":"{room}","data":"{data}","key":"{key}"}}}}"#),
                 );
+            }
+            Step::Delete { conn, key } => {
+                let (room, key) = (name(1), key % 4);
+                self.say(conn, &format!(r#"{{"id":7,"publish":{{"room":"{room}","delete":true,"key":"{key}"}}}}"#));
             }
             Step::History { conn, room, limit, reverse } => {
                 let room = name(room);
@@ -278,6 +301,7 @@ fuzz_target!(|steps: Vec<Step>| {
         deadline: Duration::from_millis(300),
         batch: if lane == Lane::Lossy { Duration::from_millis(20) } else { Duration::ZERO },
         lane,
+        state: (lane == Lane::Latest).then_some(StatePolicy { bytes: 3_000, age: Some(Duration::from_secs(20)) }),
         ..Policy::with_defaults(namespace)
     };
     let limits = Limits { outbox_bytes_max: 4096, sessions_max: 8, ..Limits::default() };

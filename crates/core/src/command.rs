@@ -22,6 +22,7 @@ use crate::{
     room::Wants,
     session::{Stage, Verifying},
     shard::{ConnId, Pending, Shard, Timer},
+    state::serve::no_state,
 };
 
 /// Bytes of one page of a `history` command.
@@ -300,6 +301,9 @@ impl Shard {
         };
         if !session.may(Right::Publish, &publish.room) {
             return Err(forbidden("publish", &publish.room));
+        }
+        if publish.data.is_delete() && policy.state.is_none() {
+            return Err(no_state(policy));
         }
         let len = publish.data.as_bytes().len();
         if len > policy.payload_bytes_max {

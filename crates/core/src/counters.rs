@@ -31,6 +31,8 @@ pub struct Counters {
     pub dropped_total: u64,
     /// Publications replayed on a join.
     pub replayed_total: u64,
+    /// Keys of rooms' states given to those who joined.
+    pub state_sent_total: u64,
     /// Gaps told.
     pub gaps_total: u64,
     /// Sessions now that have a slot, and are being sent away.

@@ -97,6 +97,24 @@ pub(crate) struct Drain {
     has_timer: bool,
 }
 
+/// Which sessions a share is made of: evenly spread over the table. Where a shard has a fraction of a
+/// session to give, some shards round it up and some down, so that the sum is right.
+#[derive(Debug, Clone, Copy)]
+struct Picking {
+    percent: u8,
+    shard: u16,
+    shards: u16,
+}
+
+impl Picking {
+    fn picks(self, place: usize) -> bool {
+        let shards = u64::from(self.shards);
+        let ahead = u64::from(self.shard % self.shards) * 100;
+        let up_to = |places: u64| (places * u64::from(self.percent) * shards + ahead) / (100 * shards);
+        up_to(place as u64 + 1) > up_to(place as u64)
+    }
+}
+
 impl Shard {
     /// Sends every session away, for good: no other is opened from now on.
     pub fn drain(&mut self, come_back: ComeBack, pacing: Pacing, now: Moment) -> Slots {
@@ -124,12 +142,15 @@ impl Shard {
         if self.is_draining() {
             return Slots::default();
         }
-        let percent = usize::from(percent.min(100));
-        let is_picked = |place: usize| (place + 1) * percent / 100 > place * percent / 100;
+        let picking = Picking {
+            percent: percent.min(100),
+            shard: self.setup.index,
+            shards: pacing.shards.max(1),
+        };
         let picked: Vec<ConnId> = self
             .staying()
             .enumerate()
-            .filter(|(place, _)| is_picked(*place))
+            .filter(|(place, _)| picking.picks(*place))
             .map(|(_, conn)| conn)
             .collect();
         self.send_away(&picked, pacing, now, now)
@@ -269,6 +290,27 @@ mod tests {
             ..pacing
         };
         assert_eq!(at_once.slot(1, 7, 10), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_share_of_few_sessions_on_many_shards_is_that_share_of_all() {
+        for (percent, shards, each, picked) in [
+            (50, 2, 1, 1),
+            (25, 8, 1, 2),
+            (10, 4, 5, 2),
+            (100, 3, 7, 21),
+            (1, 1, 99, 0),
+        ] {
+            let sum: usize = (0..shards)
+                .map(|shard| Picking {
+                    percent,
+                    shard,
+                    shards,
+                })
+                .map(|picking| (0..each).filter(|place| picking.picks(*place)).count())
+                .sum();
+            assert_eq!(sum, picked, "{percent} % of {each} on each of {shards}");
+        }
     }
 
     proptest::proptest! {

@@ -44,7 +44,16 @@ impl Shard {
                         self.answer_page(conn, id, result.map(Reply::History), now);
                     }
                     Pending::Replay { room, join } => self.on_replay_page(room, join, result, now),
-                    Pending::Publish { .. } | Pending::Presence { .. } => {}
+                    Pending::Publish { .. } | Pending::Presence { .. } | Pending::State { .. } => {}
+                }
+            }
+            Event::State { ticket, result } => {
+                if let Some(Ticketed {
+                    pending: Pending::State { room, number },
+                    ..
+                }) = self.pending.remove(&ticket)
+                {
+                    self.on_state_page(room, number, result, now);
                 }
             }
             Event::Presence { ticket, result } => {
@@ -188,6 +197,7 @@ impl Shard {
         let room = &mut self.rooms[room_id.0 as usize];
         let Some(before) = before.filter(|_| !room.subscribers.is_empty()) else {
             self.skip_walk(room_id);
+            self.drop_state(room_id);
             let room = &mut self.rooms[room_id.0 as usize];
             let bytes_before = room.feed.bytes();
             let conflates = room.conflates();
@@ -222,12 +232,13 @@ impl Shard {
             },
         };
         self.counters.gaps_total += room.subscribers.len() as u64;
+        self.drop_state(room_id);
         self.feed(room_id, Item::Gap(gap), now);
         self.rooms[room_id.0 as usize].feed.break_at(head.offset);
     }
 
     /// Joins that waited for the attachment go on.
-    fn continue_waiting(&mut self, room_id: RoomId, now: Moment) {
+    pub(crate) fn continue_waiting(&mut self, room_id: RoomId, now: Moment) {
         let Some(room) = self.rooms.get_mut(room_id.0 as usize) else {
             return;
         };
@@ -246,6 +257,7 @@ impl Shard {
             return;
         };
         if let Attach::Live(_) = self.rooms[room_id.0 as usize].attach {
+            self.stop_loading_state(room_id);
             self.ask_attach(room_id);
         }
     }
@@ -263,6 +275,9 @@ impl Shard {
 
     /// Adds to a room's feed; whoever is subscribed gets it in a walk.
     pub(crate) fn feed(&mut self, room_id: RoomId, item: Item, now: Moment) {
+        if let Item::Publication(publication) = &item {
+            self.apply_to_state(room_id, publication, now);
+        }
         let room = &mut self.rooms[room_id.0 as usize];
         room.heat.add(room.subscribers.len(), now);
         let was_judged_hot = room.heat.is_hot;
@@ -286,7 +301,7 @@ impl Shard {
             Pending::History { .. } | Pending::Replay { .. } => {
                 self.read_answered(permit, Answered::Failed, now);
             }
-            Pending::Presence { .. } => {}
+            Pending::Presence { .. } | Pending::State { .. } => {}
         }
         let reject = || Reject::retry(RejectCode::Timeout, 1_000, "no answer from the engine in time");
         match pending {
@@ -296,6 +311,7 @@ impl Shard {
                 self.answer(conn, id, Lane::Control, Err(reject()), now);
             }
             Pending::Replay { room, join } => self.on_replay_page(room, join, Err(reject()), now),
+            Pending::State { room, number } => self.on_state_page(room, number, Err(reject()), now),
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     outbox::{Lane, Pile},
     room::{Room, RoomId},
     session::Session,
+    state::serve,
 };
 
 /// What the walk needs besides the room.
@@ -110,6 +111,12 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         subscriber.is_behind = true;
         return session.fall_behind(room_id, lane);
     }
+    // First what it was promised when it joined.
+    if subscriber.snapshot.is_some() && !serve::send(room_id, room, index, out) {
+        return;
+    }
+    let subscriber = &mut room.subscribers[index];
+    let session = &mut out.sessions[subscriber.session as usize];
     if let Some(wishes) = &mut subscriber.wishes
         && let Some(at) = wishes.not_before(out.now)
     {
@@ -189,14 +196,14 @@ fn is_behind(session: &Session, lane: Lane, limits: &Limits) -> bool {
 }
 
 /// What a subscriber that is behind is given at least at a time, bytes.
-const BUDGET_MIN: usize = 4 << 10;
+pub const BUDGET_MIN: usize = 4 << 10;
 /// What a `latest` subscriber that is behind is given at most at a time: the last of it is no older than this, and
 /// what it takes to be written.
-const ROUND_TIME: Duration = Duration::from_millis(50);
+pub const ROUND_TIME: Duration = Duration::from_millis(50);
 
 impl Outboxes<'_> {
     /// Puts frames into an outbox; false, and nothing, if that is past its bound.
-    fn push(&mut self, session: u32, lane: Lane, batch: Batch) -> bool {
+    pub fn push(&mut self, session: u32, lane: Lane, batch: Batch) -> bool {
         let Batch {
             bytes,
             publications,

@@ -515,6 +515,7 @@ impl Feed {
             offset,
             ..Choice::default()
         };
+        let gives_all = self.gives_all(from, policy.lane);
         let is_wanted = |publication: &Publication| keys.is_none_or(|keys| keys.contains(&publication.key));
         // Publications that were wanted and are still here, but not worth it any more.
         let mut stale = LeftOut::NOTHING;
@@ -523,7 +524,8 @@ impl Feed {
             if let Item::Publication(publication) = &entry.item {
                 let is_wanted = is_wanted(publication);
                 let lane = entry.lane(policy.lane);
-                if is_wanted && (!entry.is_worth(policy, now) || (spares && lane == Lane::Lossy)) {
+                let is_spared = !entry.is_worth(policy, now) || (spares && lane == Lane::Lossy);
+                if is_wanted && is_spared && !gives_all {
                     stale.count(lane, 1);
                 } else if is_wanted {
                     bytes += entry.weight as usize;
@@ -556,7 +558,6 @@ impl Feed {
         let given = choice.seqs.iter().filter_map(publication);
         choice.left_out = match keys {
             // Every offset was its own: what it did not get is what is missing.
-            // Every offset was its own: what it did not get is what is missing.
             None if policy.lane != Lane::Reliable => {
                 let counted = given.clone().count() as u64;
                 let missing = choice.offset.saturating_sub(offset).saturating_sub(counted);
@@ -578,6 +579,13 @@ impl Feed {
     fn gap_after(&self, from: u64, lane: Lane) -> Option<u64> {
         let (seq, _) = **self.last_gap.as_ref()?;
         (lane != Lane::Reliable && from <= seq).then_some(seq)
+    }
+
+    /// Where everything is promised and the history broke off, nothing is left out around the gap: that could not be
+    /// told, for offsets may begin anew there.
+    fn gives_all(&self, from: u64, lane: Lane) -> bool {
+        let is_ahead = self.last_gap.as_ref().is_some_and(|gap| from <= gap.0);
+        lane == Lane::Reliable && is_ahead
     }
 
     /// Members' changes up to the gap, and the gap. What follows is another round: offsets may begin anew.
@@ -671,6 +679,7 @@ impl Feed {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let gap_seq = self.gap_after(seq, policy.lane);
+        let gives_all = self.gives_all(seq, policy.lane);
         let mut joined = Vec::new();
         let (mut to, mut publications) = (seq, 0);
         let mut left_out = LeftOut::NOTHING;
@@ -686,7 +695,7 @@ impl Feed {
                 if !given {
                     gap_offset = publication.offset - 1;
                 }
-                if !entry.is_worth(policy, now) {
+                if !gives_all && !entry.is_worth(policy, now) {
                     offset = Some(publication.offset);
                     left_out.count(entry.lane(policy.lane), 1);
                     to += 1;

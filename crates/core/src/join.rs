@@ -4,7 +4,8 @@
 //! publication after its `complete_since`, so a position at or past it is resumed
 //! from memory; an older one is bridged by history pages from the engine until the
 //! feed is reached. Subscribing and the last look at the feed are one step: nothing
-//! falls between replay and live, nothing comes twice.
+//! falls between replay and live, nothing comes twice. A join with the room's state waits until
+//! that is here (`state::serve`), and is given it in place of a replay.
 //!
 //! ```text
 //!   join ─► waiting (attach) ─► plan ─┬─► finish: reply, replay, subscribe
@@ -32,6 +33,7 @@ use crate::{
     room::{Room, RoomId, Subscriber, Wants},
     session::{Joining, Membership, Stage},
     shard::{ConnId, Shard},
+    state::serve::{Snapshot, check_join},
 };
 
 /// Bytes asked for in one history page of a replay.
@@ -51,6 +53,7 @@ pub struct PendingJoin {
     enter: bool,
     members: bool,
     wishes: Wishes,
+    state: bool,
     /// Why `since` could not be honoured, once known.
     gap: Option<GapReason>,
     /// What history pages brought, oldest first.
@@ -79,6 +82,7 @@ impl PendingJoin {
             enter: join.enter,
             members: join.members,
             wishes: join.wishes.clone(),
+            state: join.state,
             gap: None,
             collected: Vec::new(),
             collected_bytes: 0,
@@ -89,6 +93,11 @@ impl PendingJoin {
 
     fn wants_replay(&self) -> bool {
         self.since.is_some() && self.gap.is_none()
+    }
+
+    /// Whether it begins with the room's state: asked for, and not to be replayed instead.
+    pub(crate) fn wants_state(&self) -> bool {
+        self.state && !self.wants_replay()
     }
 
     fn give_up(&mut self, reason: GapReason) {
@@ -152,6 +161,9 @@ fn plan(room: &Room, head: Position, join: &mut PendingJoin, limits: &Limits) ->
             join.give_up(GapReason::TooFar);
         }
     }
+    if join.state {
+        return Plan::Finish { after: head.offset };
+    }
     plan_tail(room, head, join, limits)
 }
 
@@ -165,7 +177,9 @@ fn plan_tail(room: &Room, head: Position, join: &mut PendingJoin, limits: &Limit
     let mut room_left = replay_bytes_max(limits);
     let mut count = 0;
     let mut after = head.offset;
-    for (_, publication) in room.feed.publications_after(0).rev() {
+    // Older ones may have holes between them: what outlived the window does, what is lossy does not.
+    let without_holes = room.feed.complete_since();
+    for (_, publication) in room.feed.publications_after(without_holes).rev() {
         if count == wanted || replay_weight(publication) > room_left {
             join.forget();
             return Plan::Finish { after };
@@ -253,6 +267,7 @@ impl Shard {
             }
         }
         check_wishes(&join.wishes, &policy)?;
+        check_join(join, &policy)?;
         let rooms = session.memberships.len() + session.joining.len();
         if rooms >= self.setup.limits.rooms_max {
             let detail = format!("{} rooms joined", self.setup.limits.rooms_max);
@@ -383,6 +398,15 @@ impl Shard {
             session.parked.get_or_insert_default().push_back((room_id, join));
             return;
         }
+        let snapshot = match join.wants_state() {
+            true => match self.promise_state(room_id, &join.wishes, head.offset, now) {
+                Some(snapshot) => Some(snapshot),
+                None => return self.await_state(room_id, join, now),
+            },
+            false => None,
+        };
+        let session = &mut self.sessions[conn.index as usize];
+        let room = &mut self.rooms[room_id.0 as usize];
 
         let variant = Variant::new(session.link, join.members);
         let mut frames: Vec<Bytes> = Vec::new();
@@ -390,14 +414,17 @@ impl Shard {
         let wants = Wants::of(&join.wishes);
         let is_wanted =
             |publication: &Publication| wants.as_ref().is_none_or(|wants| wants.has(&publication.key));
+        // What is fresh or not at all takes no place of what is kept.
+        let is_aside = |publication: &Publication| publication.lane == Some(Lane::Lossy);
         let mut newer: HashSet<Bytes, FixedState> = HashSet::default();
         if lane == Lane::Latest {
-            newer.extend(room.feed.publications_after(after).map(|(_, p)| p.key.clone()));
+            let kept = room.feed.publications_after(after).filter(|(_, p)| !is_aside(p));
+            newer.extend(kept.map(|(_, p)| p.key.clone()));
         }
         let mut collected: Vec<&Publication> = Vec::new();
         for publication in join.collected.iter().rev().filter(|p| is_wanted(p)) {
             // Where only the newest of a key counts, only that is replayed.
-            if lane != Lane::Latest || newer.insert(publication.key.clone()) {
+            if lane != Lane::Latest || is_aside(publication) || newer.insert(publication.key.clone()) {
                 collected.push(publication);
             }
         }
@@ -427,6 +454,7 @@ impl Shard {
             recovery,
             replayed,
             members,
+            state: snapshot.as_ref().map(Snapshot::left),
         });
 
         session.end_joining(room_id);
@@ -443,7 +471,13 @@ impl Shard {
             offset: head.offset,
             is_behind: false,
             wishes: wants,
+            snapshot: snapshot.filter(|snapshot| snapshot.left() > 0).map(Box::new),
         });
+        let has_snapshot = room
+            .subscribers
+            .last()
+            .is_some_and(|last| last.snapshot.is_some());
+        room.state_readers += u32::from(has_snapshot);
         room.watchers += u32::from(join.members);
         if join.enter {
             self.requests.push_back(Request::Enter {
@@ -463,6 +497,10 @@ impl Shard {
             for frame in frames {
                 self.append(conn, lane, frame, now);
             }
+        }
+        if has_snapshot && self.is_ready(conn) {
+            self.catch_up_in(conn.index, room_id, now);
+            self.end_visits(now);
         }
     }
 

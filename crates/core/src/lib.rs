@@ -26,6 +26,7 @@ pub mod request;
 mod room;
 mod session;
 pub mod shard;
+pub mod state;
 mod walks;
 
 pub use admission::Admission;

@@ -29,6 +29,23 @@ pub struct Retention {
     pub age: Duration,
 }
 
+/// What is kept of a room's state: the newest publication of each key, besides `Policy::keys_max`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatePolicy {
+    /// Bytes of publications ([`tidegate_wire::Publication::weight`]); beyond it the oldest goes.
+    pub bytes: u64,
+    /// A key that nobody published to for so long is no longer part of it; none keeps it.
+    pub age: Option<Duration>,
+}
+
+impl StatePolicy {
+    /// What was ordered before this moment is too old; microseconds since the Unix epoch, as `now_us`.
+    pub fn before_us(&self, now_us: u64) -> u64 {
+        self.age
+            .map_or(0, |age| now_us.saturating_sub(age.as_micros() as u64))
+    }
+}
+
 /// How presence works in a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresencePolicy {
@@ -71,9 +88,11 @@ pub struct Policy {
     pub lane: Lane,
     /// `Lossy`: how long a publication is worth delivering.
     pub deadline: Duration,
-    /// `Latest`: keys of one room whose newest publication is kept for those who are behind; beyond it the
-    /// oldest goes.
+    /// `Latest`: keys of one room whose newest publication is kept for those who are behind, and in its state;
+    /// beyond it the oldest goes.
     pub keys_max: u32,
+    /// `Latest`: the newest publication of each key is kept by the engine, for those who join; none keeps none.
+    pub state: Option<StatePolicy>,
     /// Least time between two walks of one room: what comes in between leaves in one write. Zero for none.
     pub batch: Duration,
     /// What becomes of large rooms.
@@ -114,6 +133,7 @@ impl Policy {
             lane: Lane::Reliable,
             deadline: Duration::from_millis(500),
             keys_max: 10_000,
+            state: None,
             batch: Duration::ZERO,
             crowd: Crowd {
                 above: 0,

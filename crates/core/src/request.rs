@@ -61,6 +61,15 @@ pub enum Request {
         /// Where from, and how much.
         query: HistoryQuery,
     },
+    /// Read a page of a room's state. Answered by [`Event::State`].
+    State {
+        /// For the answer.
+        ticket: Ticket,
+        /// Which room.
+        room: RoomName,
+        /// Where from, and how much.
+        query: StateQuery,
+    },
     /// List members. Answered by [`Event::Presence`].
     Presence {
         /// For the answer.
@@ -164,6 +173,29 @@ pub struct HistoryQuery {
     pub reverse: bool,
 }
 
+/// Which part of a room's state. Pages are of the moment at which each is read: what is published
+/// in between moves to the end, and comes as an event besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateQuery {
+    /// Those with greater offsets; 0 for all.
+    pub after: Offset,
+    /// At most this many, and at least one if there is one.
+    pub limit: u32,
+    /// Stop before the page weighs more than this many bytes, but after the first.
+    pub bytes_max: usize,
+}
+
+/// A part of a room's state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatePage {
+    /// The room's head.
+    pub head: Position,
+    /// The newest publications of their keys, by rising offset.
+    pub publications: Vec<Publication>,
+    /// There is more after them.
+    pub more: bool,
+}
+
 /// What the engine tells a port.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -204,6 +236,13 @@ pub enum Event {
         ticket: Ticket,
         /// The page.
         result: Result<HistoryPage, Reject>,
+    },
+    /// The answer to `State`. It shows what the publications told here before it came to, and no more.
+    State {
+        /// Whose.
+        ticket: Ticket,
+        /// The page.
+        result: Result<StatePage, Reject>,
     },
     /// The answer to `Presence`.
     Presence {

@@ -19,6 +19,7 @@ use crate::{
     moment::Moment,
     outbox::Lane,
     policy::Policy,
+    state::serve::{Served, Snapshot},
 };
 
 /// A place in the shard's table of rooms.
@@ -53,6 +54,8 @@ pub struct Subscriber {
     pub is_behind: bool,
     /// What it wants less than everything; few do.
     pub wishes: Option<Box<Wants>>,
+    /// The rest of the state it was promised when it joined.
+    pub snapshot: Option<Box<Snapshot>>,
 }
 
 /// What a subscriber wants of a room.
@@ -135,10 +138,14 @@ pub struct Room {
     pub has_walk_timer: bool,
     /// Named in the shard's list of rooms with something to fan out.
     pub is_ready: bool,
-    /// Joins that wait for the attachment.
+    /// Joins that wait for the attachment, or for the room's state.
     pub waiting: Vec<PendingJoin>,
-    /// Joins that wait elsewhere: for a history page, or for room in an outbox.
+    /// Joins that wait elsewhere, for a history page or for room in an outbox; and pages of the state that were asked for.
     pub replaying: u32,
+    /// The newest of each key, once someone joined with the state.
+    pub state: Option<Box<Served>>,
+    /// Subscribers that are being given it.
+    pub state_readers: u32,
     /// Who is here, where anyone entered.
     pub mirror: Option<Box<Mirror>>,
     /// Counts the times it became empty, so that an old linger ends nothing.
@@ -167,6 +174,8 @@ impl Room {
             is_ready: false,
             waiting: Vec::new(),
             replaying: 0,
+            state: None,
+            state_readers: 0,
             mirror: None,
             lingers: 0,
             shed: 0,

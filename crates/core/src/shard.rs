@@ -132,6 +132,7 @@ pub(crate) enum Pending {
     History { conn: ConnId, id: u32 },
     Presence { conn: ConnId, id: u32 },
     Replay { room: RoomId, join: Box<PendingJoin> },
+    State { room: RoomId, number: u64 },
 }
 
 #[derive(Debug)]
@@ -203,6 +204,8 @@ pub struct Shard {
     generation: u32,
     ticket: u64,
     pub(crate) nonce: u64,
+    /// Times that a room's state was begun to be read.
+    pub(crate) state_loads: u64,
     /// Bytes of all feeds, and of what of them is still to be fanned out.
     pub(crate) feeds_bytes: usize,
     pub(crate) pending_bytes: usize,
@@ -252,6 +255,7 @@ impl Shard {
             generation: 0,
             ticket: 0,
             nonce: 0,
+            state_loads: 0,
             feeds_bytes: 0,
             pending_bytes: 0,
             visit_ns: VISIT_NS,
@@ -731,6 +735,7 @@ impl Shard {
         let mut index = membership.subscriber as usize;
         let variant = room.subscribers[index].variant;
         room.watchers -= u32::from(variant.watches_members());
+        room.state_readers -= u32::from(room.subscribers[index].snapshot.is_some());
         // The walk under way must neither skip nor repeat anyone: first close the hole
         // among those visited, then among the rest.
         if index < room.walk {
@@ -782,6 +787,7 @@ impl Shard {
     /// Detaches and forgets an idle room.
     pub(crate) fn drop_room(&mut self, room_id: RoomId) {
         self.skip_walk(room_id);
+        self.drop_state(room_id);
         let room = self.rooms.remove(room_id.0 as usize);
         self.rooms_by_name.remove(&room.name);
         self.counters.rooms -= 1;
@@ -817,6 +823,7 @@ impl Shard {
             if let Some(room) = self.rooms.get_mut(self.trim_at) {
                 let keys_max = room.feed.aged() / 2;
                 self.feeds_bytes -= room.feed.trim(room.feed.len() / 2, usize::MAX, keys_max);
+                self.spare_state(RoomId(self.trim_at as u32));
             }
         }
     }

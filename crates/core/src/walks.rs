@@ -81,7 +81,7 @@ impl Shard {
         done
     }
 
-    fn catch_up_in(&mut self, session: u32, room_id: RoomId, now: Moment) {
+    pub(crate) fn catch_up_in(&mut self, session: u32, room_id: RoomId, now: Moment) {
         // It may have left meanwhile.
         let Some(session) = self.sessions.get(session as usize) else {
             return;
@@ -113,7 +113,7 @@ impl Shard {
     }
 
     /// What visits left to do: those who are too slow go, those who are early come back.
-    fn end_visits(&mut self, now: Moment) {
+    pub(crate) fn end_visits(&mut self, now: Moment) {
         for (index, room, at) in std::mem::take(&mut self.early) {
             let conn = conn_id(index as usize, &self.sessions[index as usize]);
             self.set_timer(at, Timer::Rate(conn, room));

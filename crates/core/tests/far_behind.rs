@@ -341,3 +341,64 @@ fn who_comes_from_a_shard_that_is_further_is_resumed_when_this_one_is_as_far() {
         Recovery::Gap(GapReason::Epoch)
     );
 }
+
+#[test]
+fn what_is_lossy_in_a_latest_room_takes_no_replay_from_what_is_kept() {
+    let mut world = world_of(Policy {
+        window_count: 1,
+        keys_max: 1,
+        ..policy(Lane::Latest)
+    });
+    let (ann, bob, eve) = (world.connect("ann"), world.connect("bob"), world.connect("eve"));
+    world.join(eve, "px:a");
+    publish(&mut world, ann, "x", "1");
+    for n in 2..=4 {
+        let Command::Publish(mut fleeting) = keyed_command("px:a", "x", &n.to_string()) else {
+            unreachable!("it makes a publish")
+        };
+        fleeting.lane = Some(Lane::Lossy);
+        world.send(ann, Command::Publish(fleeting));
+        world.turn();
+    }
+    let join = Join {
+        since: Some(position(1, 0)),
+        ..plain_join("px:a")
+    };
+    world.join_with(bob, join);
+    assert_eq!(texts(&mut world, bob), ["1", "2", "3", "4"]);
+
+    // And the last three are the last three.
+    let cid = world.connect("cid");
+    let join = Join {
+        last: Some(3),
+        ..plain_join("px:a")
+    };
+    world.join_with(cid, join);
+    assert_eq!(texts(&mut world, cid), ["2", "3", "4"]);
+}
+
+#[test]
+fn around_a_lost_history_a_reliable_room_leaves_out_nothing() {
+    let mut world = world_of(Policy {
+        deadline: Duration::from_millis(100),
+        batch: Duration::from_millis(150),
+        ..policy(Lane::Reliable)
+    });
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    world.join(bob, "px:a");
+    publish(&mut world, ann, "", "1");
+    let publish_lossy = |world: &mut World, text: &str| {
+        let Command::Publish(mut fleeting) = keyed_command("px:a", "", text) else {
+            unreachable!("it makes a publish")
+        };
+        fleeting.lane = Some(Lane::Lossy);
+        world.send(ann, Command::Publish(fleeting));
+        world.turn();
+    };
+    publish_lossy(&mut world, "2");
+    lose_history(&mut world);
+    publish_lossy(&mut world, "3");
+    world.advance(Duration::from_millis(160));
+    assert_eq!(texts(&mut world, bob), ["1", "2", "3"]);
+    assert_eq!(gaps(&mut world, bob), [(GapReason::Epoch, position(99, 0), 0)]);
+}

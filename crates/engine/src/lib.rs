@@ -20,6 +20,7 @@ mod retention;
 mod room;
 pub mod rooms;
 mod runner;
+mod state;
 pub mod store;
 
 use std::{

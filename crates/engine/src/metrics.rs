@@ -56,6 +56,14 @@ pub struct Metrics {
     pub members: u64,
     /// Bytes of recent publications and message ids in memory now.
     pub memory_bytes: u64,
+    /// Keys of the state of rooms in memory now.
+    pub state_keys: u64,
+    /// Bytes of their publications.
+    pub state_bytes: u64,
+    /// Keys that went because there were too many, or too many bytes.
+    pub state_evicted_total: u64,
+    /// Keys that went because of their age.
+    pub state_expired_total: u64,
     /// Publications per group.
     pub group_size: Quantiles,
     /// Seconds to append a group.
@@ -78,6 +86,10 @@ pub(crate) struct Shared {
     pub(crate) rooms: AtomicU64,
     pub(crate) members: AtomicU64,
     pub(crate) memory_bytes: AtomicU64,
+    pub(crate) state_keys: AtomicU64,
+    pub(crate) state_bytes: AtomicU64,
+    pub(crate) state_evicted: AtomicU64,
+    pub(crate) state_expired: AtomicU64,
     recorded: Mutex<Recorded>,
 }
 
@@ -134,6 +146,10 @@ impl Default for Shared {
             rooms: AtomicU64::new(0),
             members: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
+            state_keys: AtomicU64::new(0),
+            state_bytes: AtomicU64::new(0),
+            state_evicted: AtomicU64::new(0),
+            state_expired: AtomicU64::new(0),
             recorded: Mutex::new(Recorded {
                 health: Health::Ready,
                 group_size: Series::new(),
@@ -185,6 +201,10 @@ impl Shared {
             rooms: read(&self.rooms),
             members: read(&self.members),
             memory_bytes: read(&self.memory_bytes),
+            state_keys: read(&self.state_keys),
+            state_bytes: read(&self.state_bytes),
+            state_evicted_total: read(&self.state_evicted),
+            state_expired_total: read(&self.state_expired),
             group_size: recorded.group_size.quantiles(1.0),
             append_seconds: recorded.append.quantiles(1e-9),
             sync_seconds: recorded.sync.quantiles(1e-9),

@@ -1,6 +1,10 @@
 //! One room: who is attached, what was recent, which message ids are remembered.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{
+    collections::VecDeque,
+    ops::{AddAssign, SubAssign},
+    rc::Rc,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use foldhash::fast::RandomState;
@@ -11,6 +15,7 @@ use tidegate_wire::{Offset, Publication, RoomName, Stamps};
 use crate::{
     presence::Presence,
     retention::Retention,
+    state::Keyed,
     store::{Header, Remembered, Store},
 };
 
@@ -61,6 +66,8 @@ pub struct Loaded {
     header_written: Offset,
     /// When what is kept has to go.
     pub retention: Retention,
+    /// The newest of each key.
+    pub state: Keyed,
     messages: HashMap<Bytes, (Offset, u64), RandomState>,
     order: VecDeque<(u64, Bytes)>,
 }
@@ -85,13 +92,14 @@ pub struct Room {
 
 impl Loaded {
     /// What the store knows.
-    pub fn new(header: Header, remembered: Vec<Remembered>) -> Self {
+    pub fn new(header: Header, remembered: Vec<Remembered>, state: Keyed) -> Self {
         let mut loaded = Self {
             header,
             recent: VecDeque::new(),
             recent_bytes: 0,
             header_written: header.head.offset,
             retention: Retention::new(&header),
+            state,
             messages: HashMap::default(),
             order: VecDeque::new(),
         };
@@ -159,10 +167,15 @@ impl Loaded {
         } else if was_empty {
             header.oldest = publication.offset + 1;
         }
-        match is_kept {
-            true => store.append(header, &publication),
-            false => store.write_header(room, header),
+        if is_kept {
+            store.append(header, &publication);
+        } else {
+            store.write_header(room, header);
+            if Keyed::takes(policy, &publication) {
+                store.append_to_state(header, &publication);
+            }
         }
+        self.state.apply(header, policy, &publication, store);
         if is_kept && (was_empty || header.head.offset - self.header_written >= HEADER_LAG) {
             store.write_header(room, header);
             self.header_written = header.head.offset;
@@ -217,9 +230,42 @@ impl Loaded {
         self.order.is_empty()
     }
 
-    /// Bytes in memory: recent publications, message ids, what retention knows.
-    pub fn memory_bytes(&self) -> usize {
-        self.recent_bytes + self.order.len() * 96 + self.retention.memory_bytes()
+    /// What it takes.
+    pub fn load(&self) -> Load {
+        let state = self.state.held();
+        let messages = self.order.len() * 96;
+        Load {
+            memory_bytes: self.recent_bytes + messages + self.retention.memory_bytes() + state.index_bytes(),
+            state_keys: state.len(),
+            state_bytes: state.weight(),
+        }
+    }
+}
+
+/// What rooms in memory take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes in memory: recent publications, message ids, what retention knows, keys.
+    pub memory_bytes: usize,
+    /// Keys of their state.
+    pub state_keys: usize,
+    /// Bytes of the publications of these keys; the store has them.
+    pub state_bytes: u64,
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.memory_bytes += other.memory_bytes;
+        self.state_keys += other.state_keys;
+        self.state_bytes += other.state_bytes;
+    }
+}
+
+impl SubAssign for Load {
+    fn sub_assign(&mut self, other: Self) {
+        self.memory_bytes -= other.memory_bytes;
+        self.state_keys -= other.state_keys;
+        self.state_bytes -= other.state_bytes;
     }
 }
 

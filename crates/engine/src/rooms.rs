@@ -15,7 +15,7 @@ use slab::Slab;
 use tidegate_core::{
     Moment, Policies, Policy,
     policy::Durability,
-    request::{Attachment, Event, HistoryQuery, NewPublication, Request, Ticket},
+    request::{Attachment, Event, HistoryQuery, NewPublication, Request, StatePage, StateQuery, Ticket},
 };
 use tidegate_wire::{
     Offset, Position, Reject, RejectCode, RoomName,
@@ -24,8 +24,9 @@ use tidegate_wire::{
 
 use crate::{
     retention::Due,
-    room::{Loaded, Ports, Room, message_key},
-    store::{Range, Store, StoreError},
+    room::{Load, Loaded, Ports, Room, message_key},
+    state::{Keyed, Lost, has_to_stay},
+    store::{Header, Range, Store, StoreError},
 };
 
 /// A room nobody asked for leaves memory after this.
@@ -51,7 +52,7 @@ pub struct Group {
     pub duplicates: u64,
     /// Publishes refused.
     pub rejects: u64,
-    reads: Vec<(u8, Ticket, RoomName, HistoryQuery)>,
+    reads: Vec<(u8, Ticket, RoomName, Read)>,
     /// What to answer if the group fails: whose answer is among `synced_events`, or still to be read,
     receipts: Vec<(u8, Receipt)>,
     /// and whose answer is among `events`.
@@ -64,6 +65,13 @@ enum Receipt {
     Publish(Ticket),
     Attach(RoomName, u64),
     History(Ticket),
+    State(Ticket),
+}
+
+/// What is read after the commit.
+enum Read {
+    History(HistoryQuery),
+    State(StateQuery),
 }
 
 impl Group {
@@ -93,7 +101,8 @@ pub struct Rooms {
     sweep_at: usize,
     sweep_store_after: Vec<u8>,
     members: usize,
-    memory_bytes: usize,
+    load: Load,
+    lost: Lost,
 }
 
 impl Rooms {
@@ -109,7 +118,8 @@ impl Rooms {
             sweep_at: 0,
             sweep_store_after: Vec::new(),
             members: 0,
-            memory_bytes: 0,
+            load: Load::default(),
+            lost: Lost::default(),
         }
     }
 
@@ -165,7 +175,12 @@ impl Rooms {
             }
             Request::History { ticket, room, query } => {
                 group.receipts.push((port, Receipt::History(ticket)));
-                group.reads.push((port, ticket, room, query));
+                group.reads.push((port, ticket, room, Read::History(query)));
+                Ok(())
+            }
+            Request::State { ticket, room, query } => {
+                group.receipts.push((port, Receipt::State(ticket)));
+                group.reads.push((port, ticket, room, Read::State(query)));
                 Ok(())
             }
             Request::Presence { ticket, room, limit } => {
@@ -225,7 +240,7 @@ impl Rooms {
         };
         let room = &mut self.rooms[index];
         let policy = room.policy.clone();
-        let loaded = load(room, store, &mut self.memory_bytes)?;
+        let loaded = load(room, store, &mut self.load)?;
         // Even a duplicate must wait for the sync: the first may be in this very group.
         let needs_sync = policy.durability == Durability::Sync;
         group.needs_sync |= needs_sync;
@@ -247,9 +262,10 @@ impl Rooms {
             events.push((port, Event::Published { ticket, result }));
             return Ok(());
         }
-        self.memory_bytes -= loaded.memory_bytes();
+        self.load -= loaded.load();
         let publication = loaded.append(&name, &policy, new, message, now_us, store);
-        self.memory_bytes += loaded.memory_bytes();
+        self.load += loaded.load();
+        add_lost(&mut self.lost, loaded);
         group.publications += 1;
         if loaded.retention.due(&loaded.header, &policy.history, now_us) != Due::Nothing {
             self.to_trim.insert(index);
@@ -294,7 +310,7 @@ impl Rooms {
         };
         let room = &mut self.rooms[index];
         let policy = room.policy.clone();
-        let loaded = load(room, store, &mut self.memory_bytes)?;
+        let loaded = load(room, store, &mut self.load)?;
         let attachment = Attachment {
             head: loaded.header.head,
             oldest: loaded.oldest(&policy),
@@ -403,13 +419,40 @@ impl Rooms {
     }
 
     /// The reads of a group, after its writes were committed.
-    pub fn read(&mut self, now: Moment, store: &mut Store, group: &mut Group) {
-        for (port, ticket, name, query) in std::mem::take(&mut group.reads) {
-            let result = self.history(&name, &query, now, store);
-            group
-                .synced_events
-                .push((port, Event::History { ticket, result }));
+    pub fn read(&mut self, now: Moment, now_us: u64, store: &mut Store, group: &mut Group) {
+        for (port, ticket, name, read) in std::mem::take(&mut group.reads) {
+            let event = match read {
+                Read::History(query) => {
+                    let result = self.history(&name, &query, now, store);
+                    Event::History { ticket, result }
+                }
+                Read::State(query) => {
+                    let result = self.state(&name, query, (now, now_us), store);
+                    Event::State { ticket, result }
+                }
+            };
+            group.synced_events.push((port, event));
         }
+    }
+
+    fn state(
+        &mut self,
+        name: &RoomName,
+        query: StateQuery,
+        (now, now_us): (Moment, u64),
+        store: &mut Store,
+    ) -> Result<StatePage, Reject> {
+        let Some(index) = self.room(name, now) else {
+            return Err(unknown(name));
+        };
+        let room = &mut self.rooms[index];
+        let policy = room.policy.clone();
+        let Some(state) = &policy.state else {
+            return Err(disabled(&policy, "state"));
+        };
+        let loaded = load(room, store, &mut self.load).map_err(|error| failed(&error))?;
+        let page = loaded.state.page(&loaded.header, state, query, now_us, store);
+        page.map_err(|error| failed(&error))
     }
 
     fn history(
@@ -427,11 +470,10 @@ impl Rooms {
         if !policy.keeps_history() {
             return Err(disabled(&policy, "history"));
         }
-        let failed = |error: StoreError| Reject::retry(RejectCode::Unavailable, RETRY_MS, error.to_string());
-        let loaded = load(room, store, &mut self.memory_bytes).map_err(failed)?;
+        let loaded = load(room, store, &mut self.load).map_err(|error| failed(&error))?;
         let (header, oldest) = (loaded.header, loaded.oldest(&policy));
         let (range, gap) = range_of(oldest, header.head, query);
-        let publications = store.read(&header, range).map_err(failed)?;
+        let publications = store.read(&header, range).map_err(|error| failed(&error))?;
         let last = publications.last().map(|p| p.offset);
         let more = last.is_some_and(|last| match query.reverse {
             true => last > range.from,
@@ -457,7 +499,7 @@ impl Rooms {
         events.extend(receipts.map(|(port, receipt)| (port, rejected(receipt, error))));
         for (_, room) in &mut self.rooms {
             if let Some(loaded) = room.loaded.take() {
-                self.memory_bytes -= loaded.memory_bytes();
+                self.load -= loaded.load();
             }
             for port in std::mem::take(&mut room.ports).iter() {
                 let name = room.name.clone();
@@ -474,6 +516,7 @@ impl Rooms {
             Request::Publish { ticket, .. } => Receipt::Publish(*ticket),
             Request::Attach { room, nonce } => Receipt::Attach(room.clone(), *nonce),
             Request::History { ticket, .. } => Receipt::History(*ticket),
+            Request::State { ticket, .. } => Receipt::State(*ticket),
             Request::Detach { .. }
             | Request::Presence { .. }
             | Request::Enter { .. }
@@ -513,9 +556,9 @@ impl Rooms {
                 self.to_trim.remove(&index);
                 continue;
             };
-            self.memory_bytes -= loaded.memory_bytes();
+            self.load -= loaded.load();
             let done = trim_step(name, policy, loaded, now_us, store);
-            self.memory_bytes += loaded.memory_bytes();
+            self.load += loaded.load();
             match done? {
                 Trimmed::Nothing => _ = self.to_trim.remove(&index),
                 Trimmed::Removed(count) => removed += count,
@@ -540,9 +583,11 @@ impl Rooms {
                 continue;
             };
             if let Some(loaded) = &mut room.loaded {
-                self.memory_bytes -= loaded.memory_bytes();
+                self.load -= loaded.load();
                 loaded.forget_old(&room.policy, now_us, store);
-                self.memory_bytes += loaded.memory_bytes();
+                loaded.state.step(&loaded.header, &room.policy, now_us, store);
+                add_lost(&mut self.lost, loaded);
+                self.load += loaded.load();
                 if loaded.retention.due(&loaded.header, &room.policy.history, now_us) != Due::Nothing {
                     self.to_trim.insert(index);
                     continue;
@@ -555,7 +600,7 @@ impl Rooms {
             if is_idle && (is_kept_elsewhere || remembers_nothing) {
                 let room = self.rooms.remove(index);
                 self.by_name.remove(&room.name);
-                self.memory_bytes -= room.loaded.map_or(0, |loaded| loaded.memory_bytes());
+                self.load -= room.loaded.map_or_else(Load::default, |loaded| loaded.load());
             }
         }
         self.sweep_store(now, now_us, store)
@@ -577,22 +622,12 @@ impl Rooms {
                 header.count() > 0 && header.oldest_us + (policy.history.age.as_micros() as u64) < now_us;
             let is_forgotten = header.count() == 0 && header.touched_us + age < now_us;
             if is_aged && let Some(index) = self.room(&name, now) {
-                match load(&mut self.rooms[index], store, &mut self.memory_bytes) {
+                match load(&mut self.rooms[index], store, &mut self.load) {
                     Ok(_) => _ = self.to_trim.insert(index),
                     Err(error) => skip_damaged(&name, error)?,
                 }
-            } else if is_forgotten {
-                let (header, remembered) = match store.load(&name, &policy) {
-                    Ok(loaded) => loaded,
-                    Err(error) => {
-                        skip_damaged(&name, error)?;
-                        continue;
-                    }
-                };
-                for message in &remembered {
-                    store.forget(&header, &message.key);
-                }
-                store.remove(&name);
+            } else if is_forgotten && let Err(error) = forget_room(&name, &policy, &header, now_us, store) {
+                skip_damaged(&name, error)?;
             }
         }
         Ok(())
@@ -613,10 +648,45 @@ impl Rooms {
         self.members
     }
 
-    /// Bytes of recent publications and message ids.
-    pub fn memory_bytes(&self) -> usize {
-        self.memory_bytes
+    /// What rooms in memory take.
+    pub fn load(&self) -> Load {
+        self.load
     }
+
+    /// Keys that went without a delete, since the start.
+    pub fn lost(&self) -> Lost {
+        self.lost
+    }
+}
+
+/// Takes a room out of the store that has no history any more, unless it has a state.
+fn forget_room(
+    name: &RoomName,
+    policy: &Policy,
+    header: &Header,
+    now_us: u64,
+    store: &mut Store,
+) -> Result<(), StoreError> {
+    if has_to_stay(header, policy, now_us, store)? {
+        return Ok(());
+    }
+    let (header, remembered) = store.load(name, policy)?;
+    let keys = store.load_state(&header)?;
+    for message in &remembered {
+        store.forget(&header, &message.key);
+    }
+    for newest in &keys {
+        store.forget_key(&header, &newest.key);
+        store.let_go(&header, newest.offset);
+    }
+    store.remove(name);
+    Ok(())
+}
+
+fn add_lost(total: &mut Lost, loaded: &mut Loaded) {
+    let lost = loaded.state.take_lost();
+    total.evicted += lost.evicted;
+    total.expired += lost.expired;
 }
 
 /// One room's trouble is its own; any other is the store's.
@@ -630,15 +700,12 @@ fn skip_damaged(room: &RoomName, error: StoreError) -> Result<(), StoreError> {
     }
 }
 
-fn load<'a>(
-    room: &'a mut Room,
-    store: &mut Store,
-    memory_bytes: &mut usize,
-) -> Result<&'a mut Loaded, StoreError> {
+fn load<'a>(room: &'a mut Room, store: &mut Store, total: &mut Load) -> Result<&'a mut Loaded, StoreError> {
     if room.loaded.is_none() {
         let (header, remembered) = store.load(&room.name, &room.policy)?;
-        let loaded = Loaded::new(header, remembered);
-        *memory_bytes += loaded.memory_bytes();
+        let state = Keyed::load(&header, &room.policy, store)?;
+        let loaded = Loaded::new(header, remembered, state);
+        *total += loaded.load();
         room.loaded = Some(loaded);
     }
     Ok(room.loaded.as_mut().expect("loaded above"))
@@ -664,7 +731,7 @@ fn trim_step(
         Due::Nothing => Ok(Trimmed::Nothing),
         Due::Drop => {
             let count = loaded.retention.drop_oldest(header);
-            store.trim(name, header, from);
+            store.trim(name, header, from, loaded.state.held());
             Ok(Trimmed::Removed(count))
         }
         Due::Read(to) => {
@@ -734,7 +801,15 @@ fn rejected(receipt: Receipt, error: &StoreError) -> Event {
             ticket,
             result: Err(reject),
         },
+        Receipt::State(ticket) => Event::State {
+            ticket,
+            result: Err(reject),
+        },
     }
+}
+
+fn failed(error: &StoreError) -> Reject {
+    Reject::retry(RejectCode::Unavailable, RETRY_MS, error.to_string())
 }
 
 fn unknown(room: &RoomName) -> Reject {

@@ -206,9 +206,16 @@ impl Runner {
         shared
             .members
             .store(self.rooms.members() as u64, Ordering::Relaxed);
-        shared
-            .memory_bytes
-            .store(self.rooms.memory_bytes() as u64, Ordering::Relaxed);
+        let (load, lost) = (self.rooms.load(), self.rooms.lost());
+        for (shown, value) in [
+            (&shared.memory_bytes, load.memory_bytes as u64),
+            (&shared.state_keys, load.state_keys as u64),
+            (&shared.state_bytes, load.state_bytes),
+            (&shared.state_evicted, lost.evicted),
+            (&shared.state_expired, lost.expired),
+        ] {
+            shown.store(value, Ordering::Relaxed);
+        }
         self.ring();
     }
 
@@ -240,13 +247,13 @@ impl Runner {
         if group.publications > 0 {
             shared.record_group(group.publications, append, sync);
         }
-        self.rooms.read(now, &mut self.parts.store, &mut group);
+        let now_us = self.parts.wall.at_us(now);
+        self.rooms.read(now, now_us, &mut self.parts.store, &mut group);
         self.tell(group.synced_events);
-        if self.rooms.wants_trim() {
-            let now_us = self.parts.wall.at_us(now);
-            if let Err(error) = self.rooms.trim(now_us, &mut self.parts.store) {
-                self.fail(Group::default(), error);
-            }
+        if self.rooms.wants_trim()
+            && let Err(error) = self.rooms.trim(now_us, &mut self.parts.store)
+        {
+            self.fail(Group::default(), error);
         }
     }
 

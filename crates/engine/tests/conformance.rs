@@ -10,9 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_core::{
-    Policy, WallClock,
-    policy::{Durability, Retention},
-    request::{Attachment, Event, Exit, HistoryQuery, NewPublication, Request, SessionKey, Ticket},
+    Lane, Policy, WallClock,
+    policy::{Durability, Retention, StatePolicy},
+    request::{
+        Attachment, Event, Exit, HistoryQuery, NewPublication, Request, SessionKey, StateQuery, Ticket,
+    },
 };
 use tidegate_engine::{Engine, EngineConfig, LogConfig, Port};
 use tidegate_wire::{
@@ -166,6 +168,59 @@ impl Bench {
         ticket
     }
 
+    /// Publishes something of a key, and waits for the answer.
+    fn set(&mut self, port: usize, name: &str, key: &str, data: Payload) {
+        self.set_in(None, port, name, key, data);
+    }
+
+    fn set_in(&mut self, lane: Option<Lane>, port: usize, name: &str, key: &str, data: Payload) {
+        let ticket = self.ticket();
+        let publish = Box::new(NewPublication {
+            room: room(name),
+            lane,
+            data,
+            from: Bytes::new(),
+            msg: Bytes::new(),
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            sent_us: 0,
+            received_us: 0,
+            source: tidegate_core::request::Source::Backend,
+        });
+        self.submit(port, Request::Publish { ticket, publish });
+        self.published(port, ticket).unwrap();
+    }
+
+    /// All publications that were told so far, in order; they stay.
+    fn publications(&self, port: usize, name: &str) -> Vec<Publication> {
+        let told = self.seen[port].iter().filter_map(|event| match event {
+            Event::Publication { room, publication } if room.as_str() == name => Some(publication.clone()),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    fn state(&mut self, name: &str) -> Vec<Publication> {
+        let ticket = self.ticket();
+        let query = StateQuery {
+            after: 0,
+            limit: 100,
+            bytes_max: usize::MAX,
+        };
+        self.submit(
+            0,
+            Request::State {
+                ticket,
+                room: room(name),
+                query,
+            },
+        );
+        let page = self.wait(0, "a page", |event| match event {
+            Event::State { ticket: t, result } if *t == ticket => Some(result.clone()),
+            _ => None,
+        });
+        page.unwrap().publications
+    }
+
     fn published(&mut self, port: usize, ticket: Ticket) -> Result<Published, Reject> {
         self.wait(port, "a published", |event| match event {
             Event::Published { ticket: t, result } if *t == ticket => Some(result.clone()),
@@ -305,9 +360,29 @@ fn policies() -> Vec<Policy> {
         Policy {
             namespace: "short".into(),
             dedup_count: 2,
-            ..chat
+            ..chat.clone()
         },
+        keyed("px", Durability::Append),
+        keyed("pxsync", Durability::Sync),
     ]
+}
+
+/// A namespace with a state, and hardly any history.
+fn keyed(namespace: &str, durability: Durability) -> Policy {
+    let chat = Policy::with_defaults(namespace);
+    Policy {
+        lane: Lane::Latest,
+        durability,
+        state: Some(StatePolicy {
+            bytes: 1 << 20,
+            age: None,
+        }),
+        history: Retention {
+            count: 2,
+            ..chat.history.clone()
+        },
+        ..chat
+    }
 }
 
 fn all(limit: u32) -> HistoryQuery {
@@ -329,6 +404,83 @@ macro_rules! every_engine {
 }
 
 every_engine! {
+    /// A shard goes on from a page by the publications that follow it: they must be in one line.
+    a_page_of_the_state_shows_what_was_told_before_it_and_no_more(bench) {
+        for name in ["px:a", "pxsync:a"] {
+            bench.attach(0, name).unwrap();
+            for round in 0..30 {
+                let query = StateQuery { after: 0, limit: 100, bytes_max: usize::MAX };
+                let ticket = bench.ticket();
+                bench.set(1, name, &format!("k{}", round % 7), Payload::Json("1".into()));
+                bench.submit(0, Request::State { ticket, room: room(name), query });
+                bench.set(1, name, &format!("k{}", round % 5), Payload::Delete);
+                let mut told_before = 0;
+                let page = bench.wait(0, "a page", |event| match event {
+                    Event::State { ticket: t, result } if *t == ticket => Some(result.clone().unwrap()),
+                    Event::Publication { room, publication } if room.as_str() == name => {
+                        told_before = publication.offset;
+                        None
+                    }
+                    _ => None,
+                });
+                assert_eq!(told_before, page.head.offset);
+                let told = bench.publications(0, name);
+                let mut state = std::collections::BTreeMap::new();
+                for publication in told.iter().filter(|p| p.offset <= page.head.offset) {
+                    match publication.data.is_delete() {
+                        true => state.remove(&publication.key),
+                        false => state.insert(publication.key.clone(), publication.offset),
+                    };
+                }
+                let shown = page.publications.iter().map(|p| (p.key.clone(), p.offset));
+                assert_eq!(shown.collect::<std::collections::BTreeMap<_, _>>(), state);
+            }
+        }
+    }
+
+    what_is_fresh_or_not_at_all_changes_no_state(bench) {
+        bench.set(0, "px:a", "k", Payload::Json("1".into()));
+        bench.set_in(Some(Lane::Lossy), 0, "px:a", "k", Payload::Json("2".into()));
+        bench.set_in(Some(Lane::Lossy), 0, "px:a", "other", Payload::Json("3".into()));
+        let offsets = |bench: &mut Bench| bench.state("px:a").iter().map(|p| p.offset).collect::<Vec<_>>();
+        assert_eq!(offsets(&mut bench), [1]);
+        if bench.is_log {
+            bench.restart();
+            assert_eq!(offsets(&mut bench), [1]);
+        }
+    }
+
+    a_state_outlives_its_history_and_a_restart(bench) {
+        let set = |bench: &mut Bench, key: &str, data| bench.set(0, "px:a", key, data);
+        for key in ["a", "b", "c", "a", "c", "c", "c"] {
+            set(&mut bench, key, Payload::Json("1".into()));
+        }
+        set(&mut bench, "b", Payload::Delete);
+        set(&mut bench, "d", Payload::Bytes(vec![0, 1].into()));
+        let expected = [("a", 4), ("c", 7), ("d", 9)];
+        let show = |state: &[Publication]| -> Vec<(String, u64)> {
+            let key = |p: &Publication| String::from_utf8(p.key.to_vec()).unwrap();
+            state.iter().map(|p| (key(p), p.offset)).collect()
+        };
+        let owned = expected.map(|(key, offset)| (key.to_owned(), offset));
+        assert_eq!(show(&bench.state("px:a")), owned);
+        if bench.is_log {
+            bench.restart();
+            let state = bench.state("px:a");
+            assert_eq!(show(&state), owned);
+            assert_eq!(state[2].data, Payload::Bytes(vec![0, 1].into()));
+            assert_eq!(bench.engine.as_ref().unwrap().metrics().state_keys, 3);
+        }
+        let ticket = bench.ticket();
+        let query = StateQuery { after: 0, limit: 1, bytes_max: 1 };
+        bench.submit(0, Request::State { ticket, room: room("chat:a"), query });
+        let refused = bench.wait(0, "a page", |event| match event {
+            Event::State { ticket: t, result } if *t == ticket => Some(result.clone()),
+            _ => None,
+        });
+        assert_eq!(refused.unwrap_err().code, RejectCode::Disabled);
+    }
+
     publications_are_ordered_and_reach_every_attached_port_once(bench) {
         for port in 0..2 {
             let attached = bench.attach(port, "chat:a").unwrap();

@@ -104,7 +104,7 @@ fn ask(rooms: &mut Rooms, store: &mut Store, request: Request, now_us: u64) -> E
     rooms.handle(0, request, now, now_us, store, &mut group).unwrap();
     store.commit().unwrap();
     let mut events = group.take_events();
-    rooms.read(now, store, &mut group);
+    rooms.read(now, now_us, store, &mut group);
     events.append(&mut group.synced_events);
     while rooms.wants_trim() {
         rooms.trim(now_us, store).unwrap();

@@ -8,14 +8,17 @@ use crate::plan::{Bid, Burst, Lane, Mixed, PROCESSES_MAX, Plan, Share, Slow};
 
 /// `tidegate load`.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     #[command(subcommand)]
     pub(crate) workload: Workload,
 }
 
-/// Every workload accounts for everything: what was published must have been acknowledged, rejected or
-/// left without an answer; what was acknowledged must have come to every subscriber, or been told to be left out.
-/// If a sum does not add up it says which, and the exit status is 2.
+const AFTER_HELP: &str = "\
+Every workload accounts for everything: what was published was acknowledged, rejected or left without an answer; \
+what was acknowledged came to every subscriber, or was told to be left out. If a sum does not add up, it says \
+which, and the exit status is 2.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Workload {
     /// One large room beside quiet ones; both are reported apart.
@@ -121,7 +124,7 @@ pub(crate) enum Workload {
         #[arg(long, default_value_t = 0)]
         trickling: usize,
         /// A rate such as 1Mbit or 125kB, a second: through a receive buffer as small as the kernel gives.
-        /// Bytes below TCP count: WebSocket frames and what is in them.
+        /// What is inside TCP counts: WebSocket frames and what they hold.
         #[arg(long, default_value = "1Mbit", value_parser = bytes_per_second)]
         trickle: f64,
         /// Publications a second.

@@ -36,6 +36,8 @@ const PRECISION: f64 = 1.06;
 const FOLLOWS: f64 = 0.95;
 const LATE: u64 = 3;
 const STEPS_MAX: usize = 32;
+/// A step that does not hold is tried again: a moment of the machine's own must not end the search.
+const TRIES: usize = 3;
 /// After the flood.
 const CALM: Duration = Duration::from_secs(5);
 /// Slots in a row that must be as before for it to be normal.
@@ -47,6 +49,18 @@ struct Goodput {
     acknowledged: f64,
     /// Of all that was acknowledged, also after that.
     p99_us: u64,
+}
+
+impl Goodput {
+    fn print(&self, holds: bool) {
+        let verdict = if holds { "holds" } else { "too much" };
+        eprintln!(
+            "{:>9.0}/s offered, {:>9.0}/s acknowledged, p99 {:.1} ms: {verdict}",
+            self.offered,
+            self.acknowledged,
+            self.p99_us as f64 / 1_000.0,
+        );
+    }
 }
 
 /// Floods with so many times the peak.
@@ -106,19 +120,20 @@ fn search(crew: &mut Crew, target: &Target, base: f64, limit_us: u64) -> Result<
     let (mut good, mut bad, mut peak): (f64, Option<f64>, f64) = (0.0, None, 0.0);
     let mut rate = base;
     for _ in 0..STEPS_MAX {
-        let step = measure(crew, SEARCH, rate, STEP)?;
-        let holds = step.acknowledged >= step.offered * FOLLOWS && step.p99_us <= limit_us;
-        if !target.json {
-            eprintln!(
-                "{:>9.0}/s offered, {:>9.0}/s acknowledged, p99 {:.1} ms: {}",
-                step.offered,
-                step.acknowledged,
-                step.p99_us as f64 / 1_000.0,
-                if holds { "holds" } else { "too much" }
-            );
+        let mut holds = false;
+        for _ in 0..TRIES {
+            let step = measure(crew, SEARCH, rate, STEP)?;
+            holds = step.acknowledged >= step.offered * FOLLOWS && step.p99_us <= limit_us;
+            if !target.json {
+                step.print(holds);
+            }
+            if holds {
+                peak = peak.max(step.acknowledged);
+                break;
+            }
         }
         match holds {
-            true => (good, peak) = (rate, peak.max(step.acknowledged)),
+            true => good = rate,
             false => bad = Some(rate),
         }
         if bad.is_some_and(|bad| bad / good.max(1.0) < PRECISION) {

@@ -199,6 +199,8 @@ pub struct Pace {
     pub visits: usize,
     /// How long a turn takes.
     pub turn_time: Duration,
+    /// What a visit is said to cost, nanoseconds: rooms are hot for it.
+    pub visit_ns: u32,
 }
 
 /// See the module.
@@ -210,6 +212,8 @@ pub struct Plan {
     pub limits: Limits,
     pub policies: Vec<Policy>,
     pub rooms: Vec<RoomName>,
+    /// Some publications promise less than their namespace.
+    pub narrows: bool,
     /// Keys of publications.
     pub keys: usize,
     pub pace: Pace,
@@ -247,6 +251,7 @@ impl Plan {
             seed,
             clients,
             shards: chance.range(1, 3) as usize,
+            narrows: chance.one_in(3),
             keys: chance.pick(&[1, 3, 8, 40]),
             limits: limits(&mut chance, is_big),
             policies: names.iter().map(|name| policy(name, &mut chance)).collect(),
@@ -254,6 +259,7 @@ impl Plan {
             pace: Pace {
                 visits: chance.pick(&[4, 32, 256]),
                 turn_time: Duration::from_micros(chance.pick(&[20, 1_000, 10_000])),
+                visit_ns: chance.pick(&[1_000, 5_000_000]),
             },
             engine_requests_max: if is_big { 4096 } else { chance.pick(&[16, 256]) },
             has_deflate: chance.one_in(8),
@@ -430,6 +436,7 @@ fn limits(chance: &mut Chance, is_big: bool) -> Limits {
     Limits {
         outbox_bytes_max: small(chance, 16 << 10, 256 << 10),
         outbox_age_max: Duration::from_secs(chance.pick(&[2, 5])),
+        outbox_age_soft: Duration::from_millis(chance.pick(&[200, 1_000])),
         connect_timeout: Duration::from_secs(3),
         request_timeout: Duration::from_secs(chance.pick(&[1, 3])),
         room_linger: Duration::from_millis(chance.pick(&[0, 200, 3_000])),
@@ -478,6 +485,10 @@ fn policy(name: &str, chance: &mut Chance) -> Policy {
         _ => policy.window_count = chance.pick(&[8, 64, 256]),
     }
     policy.batch = Duration::from_millis(chance.pick(&[0, 0, 0, 30]));
+    policy.crowd.above = chance.pick(&[0, 0, 3]);
+    policy.crowd.batch = Duration::from_millis(100);
+    policy.hot.share = chance.pick(&[0.0, 0.25]);
+    policy.hot.batch = Duration::from_millis(chance.pick(&[0, 50]));
     policy
 }
 

@@ -14,10 +14,13 @@
 //! newest of every wanted key must be here. With `keys` nobody promises exact counts; then
 //! whatever was surely wanted must be here, replaced or expired as the lane allows.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tidegate_core::{Lane, Limits, Moment};
+use tidegate_core::{Lane, Limits, Moment, Policy};
 use tidegate_wire::{
     Epoch, Offset, Position, Publication,
     frame::{GapReason, Join, Joined, Members, MembersChange, Recovery, Wishes},
@@ -67,6 +70,8 @@ pub struct View {
     ledger: Ledger,
     /// All below were delivered or passed over.
     next: Offset,
+    /// Events that follow have greater offsets: a gap said so.
+    goes_on_after: Offset,
     /// What a replay will bring.
     replay: VecDeque<Offset>,
     /// Where live events began.
@@ -97,6 +102,7 @@ impl Default for View {
             seen: None,
             ledger: Ledger::default(),
             next: 1,
+            goes_on_after: 0,
             replay: VecDeque::new(),
             joined_at: 0,
             live: 0,
@@ -190,6 +196,7 @@ impl View {
         }
         self.epoch = joined.epoch;
         self.next = start + 1;
+        self.goes_on_after = start;
         self.replay = replay;
         self.joined_at = joined.offset;
         (self.live, self.told, self.ahead) = (0, 0, 0);
@@ -220,6 +227,8 @@ impl View {
 
     /// What was passed over behind the last position is looked at once more.
     fn rewind(&mut self, to: Offset) {
+        // A gap told of what is before the position it named, and nothing has followed.
+        self.ledger.told += (to + 1).saturating_sub(self.next);
         let behind = self.next.saturating_sub(to + 1);
         let passed = behind.min(self.ledger.passed);
         self.ledger.passed -= passed;
@@ -248,8 +257,9 @@ impl View {
     /// An event came.
     pub fn on_event(&mut self, publication: &Publication, room: &EngineRoom) -> Result<(), Violation> {
         let offset = publication.offset;
-        if offset < self.next {
-            let detail = format!("expected {}, got {offset}", self.next);
+        if offset < self.next || offset <= self.goes_on_after {
+            let (next, after) = (self.next, self.goes_on_after);
+            let detail = format!("expected {next} or more, after {after}, got {offset}");
             return broken("order", detail);
         }
         let truth = room.story_of(self.epoch).and_then(|story| story.at(offset));
@@ -276,7 +286,7 @@ impl View {
         }
         self.ledger.delivered += 1;
         self.next = offset + 1;
-        if self.lane == Lane::Latest {
+        if self.lane_of(publication) == Lane::Latest {
             self.newest.insert(publication.key.clone(), offset);
         }
         self.seen = Some(Position {
@@ -293,40 +303,38 @@ impl View {
     fn pass(&mut self, offset: Offset, room: &EngineRoom) -> Result<(), Violation> {
         while self.next <= offset {
             let missing = self.next;
+            let truth = room.story_of(self.epoch).and_then(|story| story.at(missing));
+            let must_come = truth.is_none_or(|publication| self.lane_of(publication) == Lane::Reliable);
             if self.wanted.is_everything() {
-                if self.ahead == 0 {
-                    let check = match self.lane {
-                        Lane::Control | Lane::Reliable => "order",
-                        Lane::Latest | Lane::Lossy => "conservation",
-                    };
+                if must_come || self.ahead == 0 {
+                    let check = if must_come { "order" } else { "conservation" };
                     return broken(check, format!("{missing} is missing, and nothing told"));
                 }
                 self.use_told();
             } else {
-                self.pass_filtered(missing, room)?;
+                let was_wanted = truth.is_some_and(|publication| self.wanted.surely_has(publication));
+                if was_wanted && must_come {
+                    return broken("filter", format!("{missing} was wanted, and did not come"));
+                }
+                // Of those who want some keys, only what was surely wanted can be missed.
+                match was_wanted && self.ahead > 0 {
+                    true => self.use_told(),
+                    false => self.ledger.passed += 1,
+                }
             }
             self.next += 1;
         }
         Ok(())
     }
 
+    /// What a publication promises: its room's lane, or less.
+    fn lane_of(&self, publication: &Publication) -> Lane {
+        publication.lane.map_or(self.lane, |lane| lane.max(self.lane))
+    }
+
     fn use_told(&mut self) {
         self.ahead -= 1;
         self.ledger.told += 1;
-    }
-
-    /// Of those who want some keys, only what was surely wanted can be missed.
-    fn pass_filtered(&mut self, missing: Offset, room: &EngineRoom) -> Result<(), Violation> {
-        let truth = room.story_of(self.epoch).and_then(|story| story.at(missing));
-        let was_wanted = truth.is_some_and(|publication| self.wanted.surely_has(publication));
-        if was_wanted && self.lane == Lane::Reliable {
-            return broken("filter", format!("{missing} was wanted, and did not come"));
-        }
-        match was_wanted && self.ahead > 0 {
-            true => self.use_told(),
-            false => self.ledger.passed += 1,
-        }
-        Ok(())
     }
 
     /// A gap was told while joined.
@@ -346,7 +354,8 @@ impl View {
             GapReason::Epoch => !is_same,
             GapReason::Continuity => goes_on && room.has_broken,
             GapReason::Conflated => goes_on && count > 0 && self.lane == Lane::Latest,
-            GapReason::Dropped => goes_on && count > 0 && self.lane == Lane::Lossy,
+            // Also of what promises less than its room.
+            GapReason::Dropped => goes_on && count > 0,
             GapReason::Trimmed | GapReason::TooFar => false,
         };
         if !is_true || self.is_replaying() {
@@ -359,28 +368,36 @@ impl View {
             );
         }
         match reason {
+            // What is passed over is seen when events go on: another gap may tell the rest of it.
             GapReason::Conflated | GapReason::Dropped => {
                 self.told += count;
                 self.ahead += count;
                 self.check_told(story)?;
-                self.pass(position.offset, room)?;
             }
             _ => {
-                if self.ahead > 0 && self.wanted.is_everything() {
-                    let detail = format!("{} told, but not passed, before {reason:?}", self.ahead);
+                self.pass(self.goes_on_after, room)?;
+                // The last of what was told as left out may have been followed by nothing.
+                let before = room.story_of(self.epoch).map_or(0, |story| story.head().offset);
+                let end = if is_same { position.offset } else { before };
+                let rest = (end + 1).saturating_sub(self.next);
+                if self.ahead > rest && self.wanted.is_everything() {
+                    let detail = format!("{} told, {rest} left before {reason:?}", self.ahead);
                     return broken("conservation", detail);
                 }
                 if is_same {
-                    self.ledger.gapped += position.offset + 1 - self.next;
+                    let told = self.ahead.min(rest);
+                    self.ledger.told += told;
+                    self.ledger.gapped += rest - told;
                 } else {
                     self.begin(position.offset);
                 }
                 (self.joined_at, self.live, self.told, self.ahead) = (position.offset, 0, 0, 0);
+                self.next = position.offset + 1;
             }
         }
         self.epoch = position.epoch;
         self.seen = Some(position);
-        self.next = position.offset + 1;
+        self.goes_on_after = position.offset;
         self.balance()
     }
 
@@ -446,8 +463,8 @@ impl View {
     /// Nothing waited for this subscriber when the shard stood at `head`: it has all it wants.
     pub fn check_mark(&self, head: &Head, mark: &Mark, room: &EngineRoom) -> Result<(), Violation> {
         let rounds = self.wanted.interval_max() * ROUNDS_MAX;
-        let is_early =
-            mark.at.since(head.at) < room.policy.batch + rounds || mark.at.since(mark.idle_since) < rounds;
+        let is_early = mark.at.since(head.at) < rest_max(&room.policy) + rounds
+            || mark.at.since(mark.idle_since) < rounds;
         if is_early || head.position.offset < self.joined_at {
             return Ok(());
         }
@@ -485,26 +502,22 @@ impl View {
         let Some(story) = room.story_of(head.epoch) else {
             return broken("epoch", standing());
         };
-        match self.lane {
-            Lane::Control | Lane::Reliable => {
-                let rest = &story.log[(self.next - 1) as usize..head.offset as usize];
-                match rest
-                    .iter()
-                    .find(|publication| self.wanted.surely_has(publication))
-                {
-                    Some(missing) => broken("filter", format!("{missing:?} did not come; {}", standing())),
-                    None => Ok(()),
-                }
-            }
-            Lane::Latest => self.check_newest(head.offset, story, room),
-            Lane::Lossy => Ok(()),
+        let rest = &story.log[(self.next - 1) as usize..head.offset as usize];
+        let must_come = |p: &&Publication| self.lane_of(p) == Lane::Reliable && self.wanted.surely_has(p);
+        if let Some(missing) = rest.iter().find(must_come) {
+            return broken("filter", format!("{missing:?} did not come; {}", standing()));
         }
+        self.check_newest(head.offset, story, room)
     }
 
     /// The newest of every key that is surely wanted came.
     fn check_newest(&self, head: Offset, story: &Story, room: &EngineRoom) -> Result<(), Violation> {
         let mut newest = BTreeMap::new();
-        for publication in &story.log[self.joined_at as usize..head as usize] {
+        let kept = |p: &&Publication| self.lane_of(p) == Lane::Latest;
+        for publication in story.log[self.joined_at as usize..head as usize]
+            .iter()
+            .filter(kept)
+        {
             newest.insert(&publication.key, publication);
         }
         let keys_max = room.policy.keys_max as usize;
@@ -522,6 +535,21 @@ impl View {
     }
 }
 
+/// The longest that a room of this policy rests between walks.
+pub fn rest_max(policy: &Policy) -> Duration {
+    let crowd = if policy.crowd.above > 0 {
+        policy.crowd.batch
+    } else {
+        Duration::ZERO
+    };
+    let hot = if policy.hot.share > 0.0 {
+        policy.hot.batch
+    } else {
+        Duration::ZERO
+    };
+    policy.batch.max(crowd).max(hot)
+}
+
 /// What a replay brings of what is after `after`, up to `head`.
 fn replay_of(story: &Story, after: Offset, head: Offset, lane: Lane, wishes: &Wishes) -> VecDeque<Offset> {
     if lane != Lane::Latest && wishes.keys.is_none() {
@@ -529,8 +557,11 @@ fn replay_of(story: &Story, after: Offset, head: Offset, lane: Lane, wishes: &Wi
     }
     let missed = story.log[after as usize..head as usize].iter().rev();
     let mut keys = BTreeSet::new();
-    let is_replayed =
-        |p: &&Publication| is_wanted(wishes, p) && (lane != Lane::Latest || keys.insert(p.key.clone()));
+    // What is fresh or not at all is replaced by nothing, and replaces nothing.
+    let is_replayed = |p: &&Publication| {
+        let is_aside = lane != Lane::Latest || p.lane == Some(Lane::Lossy);
+        is_wanted(wishes, p) && (is_aside || keys.insert(p.key.clone()))
+    };
     let mut replay: VecDeque<Offset> = missed.filter(is_replayed).map(|p| p.offset).collect();
     replay.make_contiguous().reverse();
     replay

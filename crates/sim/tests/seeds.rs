@@ -8,7 +8,7 @@ use tidegate_sim::{
 };
 
 /// A seed with thousands of clients.
-const CROWD: u64 = 373;
+const CROWD: u64 = 107;
 
 /// Seeds within which a planted bug must be found.
 const SEEDS_MAX: u64 = 200;

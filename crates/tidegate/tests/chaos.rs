@@ -27,9 +27,12 @@ const MIB: u64 = 1 << 20;
 /// code that is touched for the first time, the allocator's arenas, and recent publications of the engine.
 const GROWTH_MAX: u64 = 48 * MIB;
 
+/// The generator's publishers are few, and each stands for many clients.
+const IN_FLIGHT: &str = "in_flight_max = 1000\n";
+
 #[test]
 fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     // 2.4 MB published in two seconds, of which 25 kB a second are read.
     let words = [
         "slow",
@@ -45,7 +48,17 @@ fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
         "--seconds=2",
     ];
     let report = load(&server, &words);
-    assert_all_delivered(&report["others"], 1_200 * 14);
+    // Where the server is behind, two of one key may meet in one turn: then all others are told so.
+    let others = &report["others"];
+    assert_eq!(
+        number(others, "delivered") + number(others, "conflated"),
+        1_200 * 14,
+        "{others}"
+    );
+    assert!(
+        number(others, "delivered") > 2 * number(others, "conflated"),
+        "{others}"
+    );
     for name in ["stopped", "trickling"] {
         let class = &report[name];
         assert_eq!(number(class, "due"), 1_200 * 3);
@@ -67,8 +80,7 @@ fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
 
 #[test]
 fn stopped_readers_of_a_reliable_room_are_closed_and_come_back_to_all_they_missed() {
-    let limits =
-        "[limits]\noutbox_age_max = \"100ms\"\noutbox_bytes_max = \"4MiB\"\nsend_buffer_bytes = \"16KiB\"\n";
+    let limits = "outbox_age_max = \"100ms\"\noutbox_bytes_max = \"4MiB\"\nsend_buffer_bytes = \"16KiB\"\n";
     let (_dir, server) = server(limits);
     // 800 kB for each of the stopped: more than the kernels hold, and less than a replay may weigh.
     let words = [
@@ -94,7 +106,7 @@ fn stopped_readers_of_a_reliable_room_are_closed_and_come_back_to_all_they_misse
 
 #[test]
 fn bids_come_whole_over_a_connection_on_which_cursors_are_dropped() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     let words = [
         "mixed",
         "--bid",
@@ -118,11 +130,13 @@ fn bids_come_whole_over_a_connection_on_which_cursors_are_dropped() {
 }
 
 #[test]
-fn bursts_come_whole() {
-    let (_dir, server) = server("");
+fn bursts_of_publications_in_parts_come_whole() {
+    let (_dir, server) = server(IN_FLIGHT);
+    // Above 16 KiB a frame travels in parts.
     let words = [
         "burst",
-        "--subscribers=40",
+        "--subscribers=10",
+        "--payload=20000",
         "--rate=20",
         "--factor=20",
         "--burst-ms=300",
@@ -132,7 +146,7 @@ fn bursts_come_whole() {
     ];
     let report = load(&server, &words);
     let burst = &report["burst"];
-    assert_all_delivered(burst, number(burst, "published") * 40);
+    assert_all_delivered(burst, number(burst, "published") * 10);
     let (quiet, inside) = (&burst["phases"]["quiet"], &burst["phases"]["burst"]);
     // 300 ms at 400 a second against 700 ms at 20, twice.
     assert!(number(inside, "count") > 5 * number(quiet, "count"), "{burst}");
@@ -140,7 +154,7 @@ fn bursts_come_whole() {
 
 #[test]
 fn a_hot_room_and_quiet_ones_get_everything() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     let words = [
         "hot",
         "--subscribers=400",
@@ -157,7 +171,7 @@ fn a_hot_room_and_quiet_ones_get_everything() {
 
 #[test]
 fn chat_cursors_ticks_and_presence_go_over_the_same_connections() {
-    let (_dir, server) = server("");
+    let (_dir, server) = server(IN_FLIGHT);
     let words = ["mixed", "--rooms=4", "--members=10", "--churn=10", "--seconds=2"];
     let report = load(&server, &words);
     for (name, published) in [("chat", 8), ("cursors", 400), ("ticks", 160)] {
@@ -171,7 +185,7 @@ fn chat_cursors_ticks_and_presence_go_over_the_same_connections() {
 
 #[test]
 fn those_that_never_finish_a_head_or_a_frame_are_ended_and_harm_nobody() {
-    let limits = "[limits]\nhandshake_timeout = \"500ms\"\nconnect_timeout = \"500ms\"\n";
+    let limits = "handshake_timeout = \"500ms\"\nconnect_timeout = \"500ms\"\n";
     let (_dir, server) = server(limits);
     let before = resident(&server);
     let address = server.address();
@@ -209,7 +223,7 @@ fn those_that_never_finish_a_head_or_a_frame_are_ended_and_harm_nobody() {
 
 #[test]
 fn floods_of_joins_are_each_answered_once_and_bounded() {
-    let (_dir, server) = server("[limits]\nrooms_max = 50\n");
+    let (_dir, server) = server("rooms_max = 50\n");
     let before = resident(&server);
     let address = server.address();
     let mut talk = Talk::begin(&address);
@@ -250,7 +264,7 @@ fn floods_of_joins_are_each_answered_once_and_bounded() {
 
 #[test]
 fn a_peer_that_hangs_is_let_go_and_the_others_get_everything() {
-    let (_dir, server) = server("[limits]\nping_interval = \"500ms\"\noutbox_bytes_max = \"64KiB\"\n");
+    let (_dir, server) = server("ping_interval = \"500ms\"\noutbox_bytes_max = \"64KiB\"\n");
     let before = resident(&server);
     let address = server.address();
     let url = format!("ws://{address}/v1/ws");
@@ -294,12 +308,37 @@ fn a_peer_that_hangs_is_let_go_and_the_others_get_everything() {
     hung.wait().expect("it ends");
 }
 
+#[test]
+fn a_sum_that_does_not_add_up_is_named_and_ends_a_run_with_status_2() {
+    let (_dir, server) = server(IN_FLIGHT);
+    // Said to be reliable, which it is not: what is conflated must not be.
+    let words = [
+        "slow",
+        "--namespace=latest",
+        "--keys=1",
+        "--subscribers=4",
+        "--stopped=2",
+        "--rate=500",
+        "--payload=4000",
+        "--seconds=1",
+    ];
+    let output = generator(&server, &words).output().expect("the binary");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("the sums do not add up: stopped: "), "{said}");
+    assert!(
+        said.contains("conflated and 0 dropped in a reliable lane"),
+        "{said}"
+    );
+}
+
 // --- helpers
 
+/// A server with these lines under `[limits]`.
 fn server(limits: &str) -> (tempfile::TempDir, Server) {
     let dir = tempfile::tempdir().expect("a directory");
     let config = format!(
-        "{limits}[engine]\nkind = \"memory\"\n[[namespace]]\nname = \"load\"\n[[namespace]]\nname = \"latest\"\nlane = \
+        "[limits]\n{limits}\n[engine]\nkind = \"memory\"\n[[namespace]]\nname = \"load\"\n[[namespace]]\nname = \"latest\"\nlane = \
          \"latest\"\n[[namespace]]\nname = \"lossy\"\nlane = \"lossy\"\ndeadline = \"100ms\"\n"
     );
     let mut server = Server::new(dir.path(), &config);
@@ -309,15 +348,7 @@ fn server(limits: &str) -> (tempfile::TempDir, Server) {
 
 /// Runs a workload whose sums must add up, and holds the server's memory against its bound.
 fn load(server: &Server, words: &[&str]) -> Value {
-    let url = format!("ws://{}/v1/ws", server.address());
-    let pid = server.pid().to_string();
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("load")
-        .args(words)
-        .args(["--json", "--url", &url, "--pid", &pid])
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary");
+    let output = generator(server, words).output().expect("the binary");
     assert!(
         output.status.success(),
         "{}{}",
@@ -329,6 +360,18 @@ fn load(server: &Server, words: &[&str]) -> Value {
     let growth = number(&report, "memory_peak_bytes") - number(&report, "memory_before_bytes");
     assert!(growth < GROWTH_MAX, "the server grew by {} MiB", growth / MIB);
     report
+}
+
+fn generator(server: &Server, words: &[&str]) -> Command {
+    let url = format!("ws://{}/v1/ws", server.address());
+    let pid = server.pid().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command
+        .arg("load")
+        .args(words)
+        .args(["--json", "--url", &url, "--pid", &pid])
+        .stdin(Stdio::null());
+    command
 }
 
 fn number(of: &Value, name: &str) -> u64 {
@@ -414,7 +457,7 @@ struct Talk {
 
 impl Talk {
     fn begin(address: &str) -> Self {
-        let mut connect = |user| Client::connect(address, user).expect("the server takes connections");
+        let connect = |user| Client::connect(address, user).expect("the server takes connections");
         let (publisher, mut subscriber) = (connect("ann"), connect("bob"));
         subscriber.send(&json!({"id": 2, "join": {"room": "load:talk"}}));
         let reply = subscriber.receive().expect("an answer");

@@ -108,6 +108,8 @@ pub struct Join {
     pub members: bool,
     /// Receive less.
     pub wishes: Wishes,
+    /// Start with the room's state; with `since`, only when there is a gap.
+    pub state: bool,
 }
 
 /// How much less than everything a subscriber wants.
@@ -323,6 +325,8 @@ pub struct Joined {
     pub replayed: u32,
     /// Who is here, when asked for.
     pub members: Option<Members>,
+    /// The room's state follows: so many keys, before live events.
+    pub state: Option<u32>,
 }
 
 /// To `publish`: where it stands.

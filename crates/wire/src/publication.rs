@@ -21,6 +21,8 @@ pub enum Payload {
     Json(Bytes),
     /// Anything else. JSON connections see it as base64 in `bytes`.
     Bytes(Bytes),
+    /// Nothing: its key is no longer part of the room's state.
+    Delete,
 }
 
 impl Payload {
@@ -28,9 +30,17 @@ impl Payload {
     pub fn as_bytes(&self) -> &Bytes {
         match self {
             Self::Json(bytes) | Self::Bytes(bytes) => bytes,
+            Self::Delete => &NOTHING,
         }
     }
+
+    /// Whether it takes its key out of the room's state.
+    pub fn is_delete(&self) -> bool {
+        matches!(self, Self::Delete)
+    }
 }
+
+static NOTHING: Bytes = Bytes::new();
 
 /// When a publication passed each early stage: microseconds since the Unix epoch,
 /// 0 where unknown.
@@ -64,6 +74,11 @@ pub struct Publication {
 }
 
 impl Publication {
+    /// Whether it changes a room's state: it is about a key, and is more than fresh or not at all.
+    pub fn is_of_state(&self) -> bool {
+        !self.key.is_empty() && self.lane != Some(Lane::Lossy)
+    }
+
     /// Bytes this counts as, for retention and limits: payload and texts.
     pub fn weight(&self) -> usize {
         self.data.as_bytes().len() + self.from.len() + self.msg.len() + self.key.len()

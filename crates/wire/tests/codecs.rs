@@ -84,7 +84,7 @@ fn publication() -> impl Strategy<Value = Publication> {
             |((offset, lane), data, from, msg, key, sent_us, received_us, ordered_us)| Publication {
                 offset,
                 lane,
-                data,
+                data: deleting(offset % 5 == 0, data, &key),
                 from,
                 msg,
                 key,
@@ -103,15 +103,25 @@ fn join() -> impl Strategy<Value = Join> {
         proptest::option::of(any::<u32>()),
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     );
-    (room(), options, wishes()).prop_map(|(room, (since, last, enter, members), wishes)| Join {
+    (room(), options, wishes()).prop_map(|(room, (since, last, enter, members, state), wishes)| Join {
         room,
         since,
         last,
         enter,
         members,
         wishes,
+        state,
     })
+}
+
+/// Now and then a delete, where there is a key to delete.
+fn deleting(is_delete: bool, data: Payload, key: &Bytes) -> Payload {
+    match is_delete && !key.is_empty() {
+        true => Payload::Delete,
+        false => data,
+    }
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
@@ -139,7 +149,7 @@ fn command() -> impl Strategy<Value = Command> {
                 Command::Publish(Publish {
                     room,
                     lane,
-                    data,
+                    data: deleting(sent_us % 5 == 0, data, &key),
                     msg,
                     key,
                     sent_us,
@@ -210,16 +220,20 @@ fn reply() -> impl Strategy<Value = Reply> {
             position(),
             recovery,
             any::<u32>(),
-            proptest::option::of(members())
+            proptest::option::of(members()),
+            proptest::option::of(any::<u32>())
         )
-            .prop_map(|(room, at, recovery, replayed, members)| Reply::Joined(Joined {
-                room,
-                epoch: at.epoch,
-                offset: at.offset,
-                recovery,
-                replayed,
-                members,
-            })),
+            .prop_map(
+                |(room, at, recovery, replayed, members, state)| Reply::Joined(Joined {
+                    room,
+                    epoch: at.epoch,
+                    offset: at.offset,
+                    recovery,
+                    replayed,
+                    members,
+                    state,
+                })
+            ),
         Just(Reply::Filtered),
         Just(Reply::Left),
         (position(), any::<bool>())
@@ -377,7 +391,7 @@ fn examples() -> Vec<Value> {
 fn the_specifications_examples_are_understood_and_written_the_same() {
     for example in examples() {
         let text = example.to_string();
-        let is_from_server = ["ok", "reject", "event", "members", "gap", "notice"]
+        let is_from_server = ["ok", "reject", "event", "members", "gap", "notice", "part"]
             .iter()
             .any(|name| example.get(name).is_some());
         let mut again = Vec::new();

@@ -43,6 +43,7 @@ const JOIN: Shape = {
   5: { name: "members", kind: "bool" },
   6: { name: "keys", kind: KEYS, wraps: true },
   7: { name: "max_rate", kind: "double", optional: true },
+  8: { name: "state", kind: "bool" },
 };
 
 const FILTER: Shape = {
@@ -67,6 +68,7 @@ const PUBLISH: Shape = {
   4: { name: "msg", kind: "string" },
   5: { name: "key", kind: "string" },
   6: { name: "sent_us", kind: "micros", as: "sent_at" },
+  7: { name: "delete", kind: "bool" },
   8: { name: "lane", kind: LANE },
 };
 
@@ -112,6 +114,7 @@ const JOINED: Shape = {
   4: { name: "reason", kind: GAP_REASON },
   5: { name: "replayed", kind: "uint" },
   6: { name: "members", kind: MEMBERS },
+  7: { name: "state_keys", kind: "uint", as: "state", optional: true },
 };
 
 const PUBLISHED: Shape = {
@@ -129,6 +132,7 @@ const PUBLICATION: Shape = {
   7: { name: "sent_us", kind: "micros", as: "sent", under: "stamps" },
   8: { name: "received_us", kind: "micros", as: "received", under: "stamps" },
   9: { name: "ordered_us", kind: "micros", as: "ordered", under: "stamps" },
+  10: { name: "delete", kind: "bool" },
   11: { name: "lane", kind: LANE },
 };
 

@@ -77,6 +77,8 @@ export interface ClientEvents {
 export interface RoomEvents {
   /** A publication: in order, each once. */
   event: Publication;
+  /** Joined with `state`: the newest publication of each key, before the events that follow it. Comes again when what was missed cannot be replayed: it is in place of all that was known. */
+  state: { publications: ReadonlyMap<string, Publication>; position: Position };
   /** Joined, or joined again after a reconnect: what became of the time between. */
   joined: Joined;
   /** Publications were lost; fetch your state anew. */
@@ -91,6 +93,8 @@ export interface RoomEvents {
 
 /** One joined room. */
 export class Room extends Emitter<RoomEvents> {
+  readonly #hasState: boolean;
+  #state = new Map<string, Publication>();
   #members = new Map<string, Member>();
   #count = 0;
 
@@ -102,12 +106,20 @@ export class Room extends Emitter<RoomEvents> {
     options: JoinOptions,
   ) {
     super();
+    this.#hasState = options.state === true;
     const listener: RoomListener = {
       onJoined: (joined) => {
         if (joined.members) this.#reset(joined.members.count, joined.members.sample);
         this.emit("joined", joined);
       },
-      onEvent: (publication) => this.emit("event", publication),
+      onEvent: (publication) => {
+        if (this.#hasState) this.#change(publication);
+        this.emit("event", publication);
+      },
+      onState: (publications, position) => {
+        this.#state = new Map(publications);
+        this.emit("state", { publications, position });
+      },
       onGap: (reason, position, count) => {
         if (reason === "conflated" || reason === "dropped") this.emit("skipped", { reason, count });
         else this.emit("gap", { reason, position });
@@ -124,6 +136,16 @@ export class Room extends Emitter<RoomEvents> {
   /** Publishes. Resolves when the server has it: once, however often the connection breaks meanwhile. */
   publish(data: unknown, options: PublishOptions = {}): Promise<Published> {
     return this.session.publish(this.name, data, options);
+  }
+
+  /** Takes a key out of the room's state: everyone here gets an event with `delete`. */
+  delete(key: string, options: Pick<PublishOptions, "msg"> = {}): Promise<Published> {
+    return this.session.delete(this.name, key, options);
+  }
+
+  /** The newest publication of each key, when joined with `state`: kept up by every event. */
+  get state(): ReadonlyMap<string, Publication> {
+    return this.#state;
   }
 
   /** Reads kept publications. */
@@ -151,14 +173,21 @@ export class Room extends Emitter<RoomEvents> {
     return this.session.position(this.name);
   }
 
-  /** Changes what comes: only these keys, no faster than this; nothing given lifts both. */
+  /** Changes what comes: only these keys, no faster than this; nothing given lifts both. Nothing is replayed: a key that is new here comes with its next publication. */
   filter(wishes: Wishes = {}): Promise<void> {
+    const { keys } = wishes;
+    for (const key of keys ? this.#state.keys() : []) if (!keys?.includes(key)) this.#state.delete(key);
     return this.session.filter(this.name, wishes);
   }
 
   /** Leaves. */
   leave(): void {
     this.session.leave(this.name);
+  }
+
+  #change(publication: Publication): void {
+    if (publication.delete) this.#state.delete(publication.key);
+    else if (publication.key !== "") this.#state.set(publication.key, publication);
   }
 
   #reset(count: number, sample: readonly Member[]): void {
@@ -243,6 +272,11 @@ export class Client extends Emitter<ClientEvents> {
   /** Publishes to a room without joining it. */
   publish(room: string, data: unknown, options: PublishOptions = {}): Promise<Published> {
     return this.#session.publish(room, data, options);
+  }
+
+  /** Takes a key out of a room's state without joining it. */
+  delete(room: string, key: string, options: Pick<PublishOptions, "msg"> = {}): Promise<Published> {
+    return this.#session.delete(room, key, options);
   }
 
   /** How far it has come. */

@@ -21,6 +21,8 @@ export interface Publication {
   readonly data: unknown;
   /** The bytes that were published, when it was not JSON. */
   readonly bytes?: Uint8Array;
+  /** In place of both: the key is no longer part of the room's state. */
+  readonly delete?: true;
   /** The user who published; empty for none. */
   readonly from: string;
   readonly msg: string;
@@ -62,6 +64,8 @@ export interface Joined {
   readonly reason?: GapReason;
   readonly replayed: number;
   readonly members?: Members;
+  /** The room's state follows: so many keys. */
+  readonly state?: number;
 }
 
 export interface HistoryPage {
@@ -211,6 +215,7 @@ export function readPublication(value: unknown): Publication {
     offset: number(body.offset),
     data: body.data,
     ...optional("bytes", body.bytes, (bytes) => (bytes instanceof Uint8Array ? bytes : fromBase64(string(bytes)))),
+    ...(body.delete === true ? { delete: true } : {}),
     from: string(body.from),
     msg: string(body.msg),
     key: string(body.key),
@@ -262,6 +267,7 @@ export function readJoined(body: Fields): Joined {
     replayed: number(body.replayed),
     ...optional("reason", body.reason, string),
     ...optional("members", body.members, readMembers),
+    ...optional("state", body.state, number),
   };
 }
 

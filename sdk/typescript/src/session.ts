@@ -33,6 +33,7 @@ import {
   readRefreshed,
   type RejectFrame,
 } from "./frames.js";
+import { Snapshot } from "./snapshot.js";
 import { Inbox, type WholeFrame } from "./parts.js";
 
 /** How far the client has come. */
@@ -64,6 +65,8 @@ export interface JoinOptions {
   members?: boolean;
   /** Receive less: see {@link Wishes}. */
   wishes?: Wishes;
+  /** Begin with the newest publication of each key, and so again whenever what was missed cannot be replayed. */
+  state?: boolean;
 }
 
 /** What a subscriber wants less than everything. */
@@ -138,6 +141,8 @@ export interface Rejected {
 export interface RoomListener {
   onJoined(joined: Joined): void;
   onEvent(publication: Publication): void;
+  /** The room's state, by key; what follows changes it. */
+  onState(publications: ReadonlyMap<string, Publication>, position: Position): void;
   onMembers(change: MembersChange): void;
   onGap(reason: string, position: Position, count: number): void;
   onRemoved(error: RejectError): void;
@@ -198,6 +203,8 @@ interface RoomState {
   epoch: string | undefined;
   /** The last offset seen; undefined before the first join or while a fresh replay has not begun. */
   seen: number | undefined;
+  /** The state that was promised and has not come whole. */
+  snapshot: Snapshot | undefined;
   isJoined: boolean;
   joinId: number;
   retryAt: number | undefined;
@@ -278,6 +285,7 @@ export class Session {
       wishes: options.wishes ?? {},
       epoch: options.since?.epoch,
       seen: options.since?.offset,
+      snapshot: undefined,
       isJoined: false,
       joinId: 0,
       retryAt: undefined,
@@ -307,22 +315,32 @@ export class Session {
   /** The position to keep for another time. */
   position(name: string): Position | undefined {
     const room = this.#rooms.get(name);
-    if (room?.epoch === undefined || room.seen === undefined) return undefined;
+    if (room?.epoch === undefined || room.seen === undefined || room.snapshot) return undefined;
     return { epoch: room.epoch, offset: room.seen };
   }
 
   async publish(room: string, data: unknown, options: PublishOptions): Promise<Published> {
     if (data === undefined) throw new RejectError(0, "malformed", "there is nothing to publish");
-    const body = {
+    const payload = data instanceof Uint8Array ? { bytes: data } : { data };
+    return published(await this.#call("publish", this.#publishBody(room, payload, options)));
+  }
+
+  /** Takes a key out of the room's state. */
+  async delete(room: string, key: string, options: PublishOptions): Promise<Published> {
+    if (key === "") throw new RejectError(0, "malformed", "a delete needs a key");
+    const body = this.#publishBody(room, { delete: true }, { ...options, key });
+    return published(await this.#call("publish", body));
+  }
+
+  #publishBody(room: string, payload: Fields, options: PublishOptions): Fields {
+    return {
       room,
-      ...(data instanceof Uint8Array ? { bytes: data } : { data }),
+      ...payload,
       msg: options.msg ?? `${this.#msgPrefix}-${this.#nextMsg++}`,
       ...(options.key === undefined ? {} : { key: options.key }),
       ...(options.lane === undefined ? {} : { lane: options.lane }),
       sent_at: this.host.now(),
     };
-    const ok = await this.#call("publish", body);
-    return { position: readPosition(ok), duplicate: ok.duplicate === true };
   }
 
   async history(room: string, options: HistoryOptions): Promise<HistoryPage> {
@@ -639,11 +657,22 @@ export class Session {
     const isFresh = room.epoch === undefined || joined.recovery === "gap";
     room.isJoined = true;
     room.epoch = joined.position.epoch;
-    // Replayed events count from where they begin; with none we stand at the head.
-    if (joined.replayed === 0) room.seen = joined.position.offset;
-    else if (isFresh) room.seen = undefined;
+    room.snapshot = joined.state === undefined ? undefined : new Snapshot(joined.state, joined.position);
+    // Replayed events count from where they begin, and so do those of a state; with none we stand at the head.
+    if (joined.replayed === 0 && !joined.state) room.seen = joined.position.offset;
+    else if (isFresh || joined.state) room.seen = undefined;
     room.listener.onJoined(joined);
     if (joined.recovery === "gap") room.listener.onGap(joined.reason ?? "", joined.position, 0);
+    this.#onSnapshot(room);
+  }
+
+  /** Tells the state once it is whole. */
+  #onSnapshot(room: RoomState): void {
+    const { snapshot } = room;
+    if (!snapshot?.isWhole) return;
+    room.snapshot = undefined;
+    room.seen = snapshot.position.offset;
+    room.listener.onState(snapshot.publications, snapshot.position);
   }
 
   #onEvent(name: string, publication: Publication): void {
@@ -651,15 +680,29 @@ export class Session {
     // Left a moment ago, or seen before the connection was lost.
     if (!room?.isJoined || (room.seen !== undefined && publication.offset <= room.seen)) return;
     room.seen = publication.offset;
-    room.listener.onEvent(publication);
+    if (!room.snapshot) return room.listener.onEvent(publication);
+    room.snapshot.take(publication);
+    this.#onSnapshot(room);
   }
 
   #onGap({ room: name, position, reason, count }: Extract<Frame, { kind: "gap" }>): void {
     const room = this.#rooms.get(name);
-    if (!room) return;
+    if (!room?.isJoined) return;
+    const wasSkipped = reason === "conflated" || reason === "dropped";
+    if (reason === "conflated" && room.snapshot) {
+      room.snapshot.skip(count);
+      return this.#onSnapshot(room);
+    }
     room.epoch = position.epoch;
     room.seen = position.offset;
     room.listener.onGap(reason, position, count);
+    if (wasSkipped || !room.options.state) return;
+    // What was lost cannot be told from what is there: begin again, with the state of now.
+    room.isJoined = false;
+    room.epoch = undefined;
+    room.snapshot = undefined;
+    this.#sendLeave(name);
+    this.#sendJoin(room);
   }
 
   #onNotice({ notice, inMs, room: name }: Extract<Frame, { kind: "notice" }>): void {
@@ -736,12 +779,13 @@ export class Session {
   }
 
   #joinBody(room: RoomState): { id: number } & Fields {
-    const { last, enter, members } = room.options;
+    const { last, enter, members, state } = room.options;
     const id = this.#id();
     room.joinId = id;
     room.retryAt = undefined;
     this.#joins.set(id, room);
-    const hasPosition = room.epoch !== undefined && room.seen !== undefined;
+    // A state that came in part is asked for anew.
+    const hasPosition = room.epoch !== undefined && room.seen !== undefined && !room.snapshot;
     return {
       id,
       room: room.name,
@@ -749,6 +793,7 @@ export class Session {
       ...(last === undefined ? {} : { last }),
       ...(enter ? { enter } : {}),
       ...(members ? { members } : {}),
+      ...(state ? { state } : {}),
       ...wishFields(room.wishes),
     };
   }
@@ -780,6 +825,10 @@ export class Session {
     }
     this.host.wakeAt(at);
   }
+}
+
+function published(ok: Fields): Published {
+  return { position: readPosition(ok), duplicate: ok.duplicate === true };
 }
 
 function wishFields({ keys, maxRate }: Wishes): Fields {

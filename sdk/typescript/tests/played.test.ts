@@ -49,6 +49,8 @@ class Player {
   readonly commands = new Map<number, { id: number; name: string; body: Fields }>();
   readonly settled = new Map<number, Heard>();
   readonly session: Session;
+  /** Keys of a state that are still to come, by room. */
+  readonly promised = new Map<string, number>();
 
   constructor(private readonly codec: "json" | "binary") {
     const host = {
@@ -114,6 +116,7 @@ class Player {
         return session.leave(room);
       case "publish": {
         const { data, bytes, msg, key, lane, sent_at } = body;
+        if (body.delete === true) return this.settle(id, session.delete(room, String(key ?? ""), msg ? { msg: String(msg) } : {}));
         if (sent_at !== undefined) this.now = Number(sent_at);
         const payload = bytes === undefined ? data : Uint8Array.from(atob(String(bytes)), (char) => char.charCodeAt(0));
         const options = {
@@ -138,12 +141,13 @@ class Player {
     const listener: RoomListener = {
       onJoined: hear("joined"),
       onEvent: hear("event"),
+      onState: (publications, position) => this.heard.push([`${name} state`, { publications: [...publications], position }]),
       onMembers: hear("members"),
       onGap: (reason, position, count) =>
         this.heard.push([`${name} gap`, { reason, ...position, ...(count > 0 ? { count } : {}) }]),
       onRemoved: hear("removed"),
     };
-    const { last, since, enter, members } = options as Parameters<Session["join"]>[1];
+    const { last, since, enter, members, state } = options as Parameters<Session["join"]>[1];
     this.session.join(
       name,
       {
@@ -151,6 +155,7 @@ class Player {
         ...(since === undefined ? {} : { since }),
         ...(enter ? { enter } : {}),
         ...(members ? { members } : {}),
+        ...(state ? { state } : {}),
         wishes: wishes(options),
       },
       listener,
@@ -225,7 +230,12 @@ class Player {
       case "join": {
         const room = String(body.room);
         const isGap = ok.recovery === "gap";
-        expect(about).toEqual([`${room} joined`, ...(isGap ? [`${room} gap`] : [])]);
+        const isWhole = ok.state === 0 ? [`${room} state`] : [];
+        expect(about).toEqual([`${room} joined`, ...(isGap ? [`${room} gap`] : []), ...isWhole]);
+        if (ok.state) {
+          this.promised.set(room, Number(ok.state));
+          return expect(this.session.position(room)).toBeUndefined();
+        }
         const joined = this.heard[0]?.[1] as Joined;
         expect(joined).toMatchObject({ room, position, recovery: ok.recovery, replayed: ok.replayed });
         expect([joined.reason, joined.members]).toEqual([ok.reason, ok.members]);
@@ -309,6 +319,12 @@ class Player {
       expect(this.heard).toMatchObject([[`${room} removed`, { code: 202 }]]);
       return this.isForgotten(room);
     }
+    const left = this.promised.get(room) ?? 0;
+    if (kind === "event" && left > 0) {
+      this.promised.set(room, left - 1);
+      expect(this.heard.map(([what]) => what)).toEqual(left > 1 ? [] : [`${room} state`]);
+      return this.heardState(room, said);
+    }
     expect(this.heard.map(([what]) => what)).toEqual([`${room} ${kind}`]);
     const [[, about]] = this.heard as [Heard];
     if (kind === "event") {
@@ -319,6 +335,16 @@ class Player {
       expect(about).toEqual({ reason, epoch, offset, ...(count === undefined ? {} : { count }) });
       expect(this.session.position(room)).toEqual({ epoch, offset });
     } else expect(about).toMatchObject({ count: said.count, joined: said.joined ?? [], left: said.left ?? [] });
+  }
+
+  /** A state is told as one, with its last event. */
+  private heardState(room: string, last: Fields): void {
+    const [heard] = this.heard;
+    if (!heard) return expect(this.session.position(room)).toBeUndefined();
+    const { publications, position } = heard[1] as { publications: [string, Publication][]; position: unknown };
+    expect(publications.at(-1)?.[0]).toBe(last.key);
+    matches(publications.at(-1)?.[1], last);
+    expect(this.session.position(room)).toEqual(position);
   }
 
   /** The server closes: the number says whether the session comes back, and with what. */

@@ -105,6 +105,51 @@ test.each(["json", "binary"] as const)("a kill and a restart lose nothing and do
   expect(seen.events.map((event) => event.offset)).toEqual([...Array(200).keys()].map((n) => n + 1));
 });
 
+test.each(["json", "binary"] as const)("a room's state is kept up through deletes, a kill and a resume that came too late, %s", async (codec) => {
+  const ann = client("ann", { codec, limits: { backoffMax: 500 } });
+  const bob = client("bob", { codec, limits: { backoffMax: 500 } });
+  await Promise.all([ann.connect(), bob.connect()]);
+  const expected = new Map<string, number>();
+  const set = async (key: string, value: number) => {
+    await ann.publish("px:eu", value, { key });
+    expected.set(key, value);
+  };
+  for (let n = 0; n < 40; n++) await set(`k${n % 30}`, n);
+  await ann.delete("px:eu", "k7");
+  expected.delete("k7");
+  const room = bob.join("px:eu", { state: true });
+  const events = collect(room);
+  const first = await room.once("state");
+  const values = () => new Map([...room.state].map(([key, { data }]) => [key, data]));
+  const sorted = (map: ReadonlyMap<string, unknown>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+  expect(sorted(values())).toEqual(sorted(expected));
+  expect([first.publications.size, first.position.offset, events.events]).toEqual([29, 41, []]);
+
+  await set("k7", 1_000);
+  await ann.delete("px:eu", "k8");
+  expected.delete("k8");
+  await events.until(2);
+  expect(events.events.map((event) => [event.key, event.delete])).toEqual([
+    ["k7", undefined],
+    ["k8", true],
+  ]);
+  expect(sorted(values())).toEqual(sorted(expected));
+
+  // Bob is away for longer than can be replayed.
+  bob.close();
+  for (let n = 0; n < 15; n++) await set(`k${n}`, 2_000 + n);
+  await server.kill();
+  await server.run();
+  const back = client("bob", { codec });
+  const again = back.join("px:eu", { state: true, since: first.position });
+  const gap = again.once("gap");
+  const state = again.once("state");
+  await back.connect();
+  expect((await gap).reason).toBe("too_far");
+  const { publications } = await state;
+  expect(sorted(new Map([...publications].map(([key, { data }]) => [key, data])))).toEqual(sorted(expected));
+});
+
 test.each(["json", "binary"] as const)("a server that refuses says why, %s", async (codec) => {
   const ann = client("ann", { codec });
   await ann.connect();
@@ -121,9 +166,30 @@ test.each(["json", "binary"] as const)("the clock is learnt, %s", async (codec) 
   expect(Math.abs(ann.clock.offset)).toBeLessThan(1_000);
 });
 
-test("the README's five lines do what they say", async () => {
+/** The README's blocks of code, in order. */
+function readmeBlocks(): string[] {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const code = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+  return [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code ?? "");
+}
+
+test("the README's lines about a state do what they say", async () => {
+  const ann = client("ann");
+  await ann.connect();
+  await ann.publish("px:eu", 1, { key: "MSFT" });
+  const logged: unknown[][] = [];
+  const console = { log: (...words: unknown[]) => logged.push(words) };
+  const run = new Function("client", "console", `return (async () => { ${readmeBlocks()[1]} })()`);
+  await run(ann, console);
+  while (logged.length < 3) await new Promise((resolve) => setImmediate(resolve));
+  expect(logged).toEqual([
+    [1, "keys"],
+    ["AAPL", 191.5],
+    ["AAPL", undefined],
+  ]);
+});
+
+test("the README's five lines do what they say", async () => {
+  const code = readmeBlocks()[0] ?? "";
   const lines = code
     .replace(/^import .*$/m, "")
     .replace("ws://127.0.0.1:8600/v1/ws", server.url)

@@ -31,7 +31,8 @@ export class Server {
     const dir = mkdtempSync(join(tmpdir(), "tidegate-sdk-"));
     writeFileSync(
       join(dir, "tidegate.toml"),
-      `[engine]\nkind = "log"\ndir = "${join(dir, "data")}"\n[[namespace]]\nname = "chat"\ndurability = "sync"\n`,
+      `[engine]\nkind = "log"\ndir = "${join(dir, "data")}"\n[[namespace]]\nname = "chat"\ndurability = "sync"
+[[namespace]]\nname = "px"\nlane = "latest"\nhistory = { count = 20 }\nreplay_max = 10\nwindow = { count = 5 }\nstate = { enabled = true }\n`,
     );
     const server = new Server(await freePort(), dir);
     await server.run();

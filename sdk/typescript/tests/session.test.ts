@@ -117,6 +117,10 @@ class Listened {
   onEvent = (publication: Publication) => {
     this.events.push(publication.offset);
   };
+  states: [string, number][][] = [];
+  onState = (publications: ReadonlyMap<string, Publication>) => {
+    this.states.push([...publications].map(([key, { offset }]) => [key, offset]));
+  };
   onMembers = () => {};
   onGap = (reason: string) => {
     this.gaps.push(reason);
@@ -550,6 +554,84 @@ describe("publishing", () => {
     world.session.close();
     await expect(published).rejects.toMatchObject({ reason: "closed" });
     await expect(world.session.publish("chat:a", 1, {})).rejects.toMatchObject({ reason: "closed" });
+  });
+});
+
+describe("a state", () => {
+  const keyed = (offset: number, key: string, more: object = {}) => ({
+    event: { room: "chat:a", offset, key, data: offset, ...more },
+  });
+  /** Connects, with the one room. */
+  const resume = (): Sent => {
+    const [join] = (world.connect().connect as { resume: Sent[] }).resume;
+    if (!join) throw new Error("no room was resumed");
+    return join;
+  };
+
+  test("comes whole, before what follows it", () => {
+    const room = join({ state: true });
+    const resumed = resume();
+    expect(resumed).toMatchObject({ room: "chat:a", state: true });
+    world.say(joined(resumed.id, 9, { state: 2 }));
+    world.say(keyed(3, "a"));
+    expect([room.joined, room.states, world.session.position("chat:a")]).toEqual([1, [], undefined]);
+    world.say(keyed(7, "b"));
+    expect([room.states, room.events]).toEqual([[[["a", 3], ["b", 7]]], []]);
+    expect(world.session.position("chat:a")).toEqual({ epoch: EPOCH, offset: 9 });
+    world.say(keyed(10, "a"));
+    expect(room.events).toEqual([10]);
+  });
+
+  test("is whole when the rest was replaced meanwhile", () => {
+    const room = join({ state: true });
+    const resumed = resume();
+    world.say(joined(resumed.id, 9, { state: 3 }));
+    world.say(keyed(3, "a"));
+    world.say({ gap: { room: "chat:a", reason: "conflated", epoch: EPOCH, offset: 9, count: 2 } });
+    world.say(keyed(10, "b"));
+    expect([room.states, room.events, room.gaps]).toEqual([[[["a", 3]]], [10], []]);
+  });
+
+  test("that came in part is asked for anew; one that came whole is followed from its position", () => {
+    const room = join({ state: true });
+    const first = resume();
+    world.say(joined(first.id, 9, { state: 2 }));
+    world.say(keyed(3, "a"));
+    world.session.closed(1006);
+    const second = resume();
+    expect(second).toMatchObject({ room: "chat:a", state: true });
+    expect(second).not.toHaveProperty("since");
+    world.say(joined(second.id, 9, { state: 1 }));
+    world.say(keyed(3, "a"));
+    world.session.closed(1006);
+    const third = resume();
+    expect(third).toMatchObject({ state: true, since: { epoch: EPOCH, offset: 9 } });
+    world.say(joined(third.id, 11, { recovery: "replay", replayed: 1 }));
+    world.say(keyed(11, "b"));
+    expect([room.states.length, room.events]).toEqual([1, [11]]);
+  });
+
+  test("begins again after a gap that cannot be told from it", () => {
+    const room = join({ state: true });
+    const first = resume();
+    world.say(joined(first.id, 9, { state: 0 }));
+    expect(room.states).toEqual([[]]);
+    const other = "00000000000000bb";
+    world.say({ gap: { room: "chat:a", reason: "epoch", epoch: other, offset: 4 } });
+    const [leave, again] = world.take();
+    expect([leave?.leave, again?.join]).toEqual([{ room: "chat:a" }, { room: "chat:a", state: true }]);
+    // What is still on its way is of the subscription before.
+    world.say(keyed(5, "b"));
+    world.say(joined(Number(again?.id), 5, { epoch: other, state: 1 }));
+    world.say(keyed(5, "b"));
+    expect([room.states, room.events, room.gaps]).toEqual([[[], [["b", 5]]], [], ["epoch"]]);
+  });
+
+  test("loses a key by a delete, which names it", async () => {
+    world.connect();
+    world.session.delete("chat:a", "k", { msg: "m" });
+    expect(world.take()[0]?.publish).toMatchObject({ room: "chat:a", delete: true, key: "k", msg: "m" });
+    await expect(world.session.delete("chat:a", "", {})).rejects.toMatchObject({ reason: "malformed" });
   });
 });
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tidegate_core::{
     Admission, ConnId, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
     grant::{Claims, Grant, Right, Rights},
-    request::{Attachment, Event, Exit, Request},
+    request::{Attachment, Event, Exit, Request, StatePage, StateQuery},
     shard::RoomOrder,
 };
 use tidegate_wire::{
@@ -28,6 +28,9 @@ use tidegate_wire::{
     parts::ServerReader,
     ws,
 };
+
+/// Keys in one page of a state: few, so that it comes in several.
+const STATE_PAGE_MAX: u32 = 3;
 
 /// Everything about a room, forever.
 pub struct NaiveRoom {
@@ -45,6 +48,8 @@ pub struct NaiveEngine {
     pub held: Option<VecDeque<Request>>,
     pub window: usize,
     pub refuse: Option<Reject>,
+    /// The clock for stamps.
+    pub now_us: u64,
     epochs: u64,
 }
 
@@ -66,6 +71,7 @@ impl NaiveEngine {
     fn handle(&mut self, request: Request, out: &mut Vec<Event>) {
         let window = self.window;
         let refuse = self.refuse.clone();
+        let ordered_us = self.now_us;
         match request {
             Request::Attach { room: name, nonce } => {
                 let room = self.room(&name);
@@ -112,7 +118,10 @@ impl NaiveEngine {
                     msg: publish.msg,
                     key: publish.key,
                     lane: publish.lane,
-                    stamps: Stamps::default(),
+                    stamps: Stamps {
+                        ordered_us,
+                        ..Stamps::default()
+                    },
                 };
                 room.log.push(publication.clone());
                 let position = room.head();
@@ -131,6 +140,13 @@ impl NaiveEngine {
             Request::History { ticket, room, query } => {
                 let result = Ok(self.room(&room).history(&room, &query));
                 out.push(Event::History { ticket, result });
+            }
+            Request::State { ticket, room, query } => {
+                let page = self.room(&room).state(&query);
+                out.push(Event::State {
+                    ticket,
+                    result: refuse.map_or(Ok(page), Err),
+                });
             }
             Request::Presence { ticket, room, limit } => {
                 let mut members = self.room(&room).members();
@@ -175,6 +191,21 @@ impl NaiveEngine {
 }
 
 impl NaiveRoom {
+    /// The newest of each key, those that were deleted left out.
+    pub fn state(&self, query: &StateQuery) -> StatePage {
+        let newest: BTreeMap<&Bytes, u64> = self.log.iter().map(|p| (&p.key, p.offset)).collect();
+        let is_newest = |p: &&Publication| newest[&p.key] == p.offset;
+        let is_there = |p: &&Publication| !p.key.is_empty() && !p.data.is_delete();
+        let rest = self.log.iter().filter(|p| p.offset > query.after);
+        let mut rest = rest.filter(is_newest).filter(is_there);
+        let limit = query.limit.min(STATE_PAGE_MAX) as usize;
+        StatePage {
+            head: self.head(),
+            publications: rest.by_ref().take(limit).cloned().collect(),
+            more: rest.next().is_some(),
+        }
+    }
+
     pub fn head(&self) -> Position {
         Position {
             epoch: self.epoch,
@@ -470,6 +501,7 @@ impl World {
     pub fn ask_engine(&mut self) -> bool {
         let mut events = Vec::new();
         let mut moved = false;
+        self.engine.now_us = self.now.0 / 1_000;
         while let Some(request) = self.shard.poll_request() {
             moved = true;
             match &mut self.engine.held {
@@ -507,6 +539,18 @@ impl World {
         }
         for event in events {
             self.shard.handle_event(event, self.now);
+        }
+        self.turn();
+    }
+
+    /// The engine answers what it held so far, and holds what it is asked from then on.
+    pub fn release_some(&mut self) {
+        for request in self.engine.held.replace(VecDeque::new()).unwrap_or_default() {
+            let mut events = Vec::new();
+            self.engine.handle(request, &mut events);
+            for event in events {
+                self.shard.handle_event(event, self.now);
+            }
         }
         self.turn();
     }
@@ -654,6 +698,7 @@ pub fn plain_join(name: &str) -> Join {
         enter: false,
         members: false,
         wishes: Wishes::default(),
+        state: false,
     }
 }
 

@@ -4,8 +4,11 @@
 //!   rooms         name                  → header
 //!   publications  id ‖ offset           → publication        big-endian, so that order is order
 //!   messages      id ‖ from ‖ ff ‖ msg  → offset, time
+//!   state         id ‖ key              → offset, time, weight of the key's newest publication
 //!   meta          next_id, generation, boot, clean
 //! ```
+//!
+//! The newest publication of a key stays among the publications when history is trimmed, below the room's oldest.
 //!
 //! **What a power cut may take.** A room that is not synced may lose its newest offsets, which
 //! subscribers have seen. The store notes the kernel's boot id and whether it was closed: if the
@@ -19,7 +22,11 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode};
-use tidegate_core::{Policy, policy::Durability};
+use tidegate_core::{
+    Policy,
+    policy::Durability,
+    state::{Newest, State},
+};
 use tidegate_wire::{Offset, Position, Publication, RoomName};
 
 use super::{Found, Header, Range, Remembered, StoreError, new_epoch, record};
@@ -44,6 +51,7 @@ struct Open {
     rooms: Keyspace,
     publications: Keyspace,
     messages: Keyspace,
+    state: Keyspace,
     meta: Keyspace,
     batch: Option<WriteBatch>,
     generation: u64,
@@ -79,6 +87,7 @@ impl LogStore {
             rooms: db.keyspace("rooms", rooms).map_err(failed)?,
             publications: keyspace("publications").map_err(failed)?,
             messages: keyspace("messages").map_err(failed)?,
+            state: keyspace("state").map_err(failed)?,
             meta: keyspace("meta").map_err(failed)?,
             batch: None,
             generation: 0,
@@ -190,22 +199,69 @@ impl LogStore {
             let mut value = Vec::with_capacity(16);
             value.put_u64_le(message.offset);
             value.put_u64_le(message.at_us);
-            let key = message_key(header.id, &message.key);
+            let key = id_key(header.id, &message.key);
             open.stage(|batch, open| batch.insert(&open.messages, key, value));
         }
     }
 
     pub(super) fn forget(&mut self, header: &Header, key: &Bytes) {
         if let Some(open) = &mut self.open {
-            let key = message_key(header.id, key);
+            let key = id_key(header.id, key);
             open.stage(|batch, open| batch.remove(&open.messages, key));
         }
     }
 
-    pub(super) fn trim(&mut self, room: &RoomName, header: &Header, from: Offset) {
+    pub(super) fn hold(&mut self, header: &Header, newest: &Newest<()>) {
+        if let Some(open) = &mut self.open {
+            let (key, record) = (id_key(header.id, &newest.key), record::write_newest(newest));
+            open.stage(|batch, open| batch.insert(&open.state, key, record));
+        }
+    }
+
+    pub(super) fn let_go(&mut self, header: &Header, offset: Offset) {
+        // Above the oldest it is history's, and goes with it.
+        if let Some(open) = self.open.as_mut().filter(|_| offset < header.oldest) {
+            let key = publication_key(header.id, offset);
+            open.stage(|batch, open| batch.remove(&open.publications, key));
+        }
+    }
+
+    pub(super) fn forget_key(&mut self, header: &Header, key: &Bytes) {
+        if let Some(open) = &mut self.open {
+            let key = id_key(header.id, key);
+            open.stage(|batch, open| batch.remove(&open.state, key));
+        }
+    }
+
+    pub(super) fn load_state(&self, header: &Header) -> Result<Vec<Newest<()>>, StoreError> {
+        let mut found = Vec::new();
+        for guard in self.opened()?.state.prefix(header.id.to_be_bytes()) {
+            let (key, value) = guard.into_inner().map_err(read_failed)?;
+            found.extend(record::read_newest(Bytes::copy_from_slice(&key[8..]), &value));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn has_state(&self, header: &Header) -> Result<bool, StoreError> {
+        let first = self.opened()?.state.prefix(header.id.to_be_bytes()).next();
+        let first = first.map(fjall::Guard::into_inner).transpose();
+        first.map(|first| first.is_some()).map_err(read_failed)
+    }
+
+    pub(super) fn read_one(
+        &self,
+        header: &Header,
+        offset: Offset,
+    ) -> Result<Option<Publication>, StoreError> {
+        let key = publication_key(header.id, offset);
+        let found = self.opened()?.publications.get(key).map_err(read_failed)?;
+        Ok(found.and_then(|record| record::read_publication(offset, &record)))
+    }
+
+    pub(super) fn trim(&mut self, room: &RoomName, header: &Header, from: Offset, held: &State<()>) {
         if let Some(open) = &mut self.open {
             open.stage(|batch, open| {
-                for offset in from..header.oldest {
+                for offset in (from..header.oldest).filter(|offset| held.at(*offset).is_none()) {
                     batch.remove(&open.publications, publication_key(header.id, offset));
                 }
             });
@@ -373,7 +429,7 @@ fn publication_key(id: u64, offset: Offset) -> [u8; 16] {
     key
 }
 
-fn message_key(id: u64, key: &[u8]) -> Vec<u8> {
+fn id_key(id: u64, key: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes()[..], key].concat()
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tidegate_wire::{Position, Publication, RoomName};
+use tidegate_core::state::Newest;
+use tidegate_wire::{Offset, Position, Publication, RoomName};
 
 use super::{Found, Header, Range, Remembered, new_epoch};
 
@@ -11,6 +12,8 @@ use super::{Found, Header, Range, Remembered, new_epoch};
 pub struct MemoryStore {
     rooms: BTreeMap<RoomName, Header>,
     publications: hashbrown::HashMap<u64, VecDeque<Publication>, foldhash::fast::RandomState>,
+    /// The newest of each key, by room.
+    held: hashbrown::HashMap<u64, BTreeMap<Offset, Publication>, foldhash::fast::RandomState>,
     ids: u64,
 }
 
@@ -62,7 +65,42 @@ impl MemoryStore {
     pub(super) fn remove(&mut self, room: &RoomName) {
         if let Some(header) = self.rooms.remove(room) {
             self.publications.remove(&header.id);
+            self.held.remove(&header.id);
         }
+    }
+
+    pub(super) fn hold(&mut self, header: &Header, publication: &Publication) {
+        let held = self.held.entry(header.id).or_default();
+        held.insert(publication.offset, publication.clone());
+    }
+
+    pub(super) fn let_go(&mut self, header: &Header, offset: Offset) {
+        if let Some(held) = self.held.get_mut(&header.id) {
+            held.remove(&offset);
+            if held.is_empty() {
+                self.held.remove(&header.id);
+            }
+        }
+    }
+
+    pub(super) fn load_state(&self, header: &Header) -> Vec<Newest<()>> {
+        let held = self.held.get(&header.id).into_iter().flatten();
+        let newest = |(offset, publication): (&Offset, &Publication)| Newest {
+            key: publication.key.clone(),
+            offset: *offset,
+            at_us: publication.stamps.ordered_us,
+            weight: publication.weight() as u64,
+            value: (),
+        };
+        held.map(newest).collect()
+    }
+
+    pub(super) fn has_state(&self, header: &Header) -> bool {
+        self.held.contains_key(&header.id)
+    }
+
+    pub(super) fn read_one(&self, header: &Header, offset: Offset) -> Option<Publication> {
+        self.held.get(&header.id)?.get(&offset).cloned()
     }
 
     pub(super) fn read(&self, header: &Header, range: Range) -> Vec<Publication> {

@@ -8,7 +8,10 @@ mod memory;
 mod record;
 
 use bytes::Bytes;
-use tidegate_core::Policy;
+use tidegate_core::{
+    Policy,
+    state::{Newest, State},
+};
 use tidegate_wire::{Offset, Position, Publication, RoomName};
 
 use crate::EngineConfig;
@@ -164,15 +167,91 @@ impl Store {
         }
     }
 
-    /// Stages the removal of publications `from..header.oldest`.
-    pub fn trim(&mut self, room: &RoomName, header: &Header, from: Offset) {
+    /// Stages a publication that history does not keep, but the room's state does.
+    pub fn append_to_state(&mut self, header: &Header, publication: &Publication) {
         match self {
-            Self::Memory(store) => store.trim(room, header),
-            Self::Log(store) => store.trim(room, header, from),
+            // `hold` is given it too.
+            Self::Memory(_) => {}
+            Self::Log(store) => store.append(header, publication),
         }
     }
 
-    /// Stages that a room was never there. Publications must be trimmed before.
+    /// Stages that a publication which was appended is its key's newest: it stays when history is trimmed.
+    pub fn hold(&mut self, header: &Header, newest: &Newest<()>, publication: &Publication) {
+        match self {
+            Self::Memory(store) => store.hold(header, publication),
+            Self::Log(store) => store.hold(header, newest),
+        }
+    }
+
+    /// Stages that a publication is no longer its key's newest.
+    pub fn let_go(&mut self, header: &Header, offset: Offset) {
+        match self {
+            Self::Memory(store) => store.let_go(header, offset),
+            Self::Log(store) => store.let_go(header, offset),
+        }
+    }
+
+    /// Stages that a key is no longer part of the room's state.
+    pub fn forget_key(&mut self, header: &Header, key: &Bytes) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Log(store) => store.forget_key(header, key),
+        }
+    }
+
+    /// Reads which keys a room's state has, and where their publications are.
+    pub fn load_state(&self, header: &Header) -> Result<Vec<Newest<()>>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.load_state(header)),
+            Self::Log(store) => store.load_state(header),
+        }
+    }
+
+    /// Whether a room's state has any key.
+    pub fn has_state(&self, header: &Header) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.has_state(header)),
+            Self::Log(store) => store.has_state(header),
+        }
+    }
+
+    /// Reads publications that are held, one by one; stops before more than `bytes_max`, but after the first.
+    pub fn read_held(
+        &self,
+        header: &Header,
+        offsets: impl Iterator<Item = Offset>,
+        bytes_max: usize,
+    ) -> Result<Vec<Publication>, StoreError> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for offset in offsets {
+            let publication = match self {
+                Self::Memory(store) => store.read_one(header, offset),
+                Self::Log(store) => store.read_one(header, offset)?,
+            };
+            // One that is damaged or gone hides no other.
+            let Some(publication) = publication else {
+                tracing::warn!(offset, "a key's newest publication cannot be read");
+                continue;
+            };
+            bytes += publication.weight().max(1);
+            if !found.is_empty() && bytes > bytes_max {
+                break;
+            }
+            found.push(publication);
+        }
+        Ok(found)
+    }
+
+    /// Stages the removal of publications `from..header.oldest`, but for those that are held.
+    pub fn trim(&mut self, room: &RoomName, header: &Header, from: Offset, held: &State<()>) {
+        match self {
+            Self::Memory(store) => store.trim(room, header),
+            Self::Log(store) => store.trim(room, header, from, held),
+        }
+    }
+
+    /// Stages that a room was never there. Publications must be trimmed, and keys let go, before.
     pub fn remove(&mut self, room: &RoomName) {
         match self {
             Self::Memory(store) => store.remove(room),

@@ -5,11 +5,15 @@
 //!                u8          u8     u64    u64        u64       u32        u32       u32
 //!   header       version=1 | id | epoch | generation | head | oldest | oldest_us | bytes | touched
 //!                u8          u64  u64     u64          u64    u64      u64         u64     u64
+//!   key of state version=1 | offset | at  | weight
+//!                u8          u64      u64   u64
 //! ```
 //! The store checks sums of what it reads; what is checked here is the shape.
 
 use bytes::{Buf, BufMut, Bytes};
 use tidegate_wire::{Epoch, Lane, Offset, Payload, Position, Publication, Stamps};
+
+use tidegate_core::state::Newest;
 
 use super::Header;
 
@@ -21,6 +25,7 @@ pub(super) fn write_publication(publication: &Publication) -> Vec<u8> {
     let (kind, data) = match &publication.data {
         Payload::Json(data) => (0, data),
         Payload::Bytes(data) => (1, data),
+        Payload::Delete => (2, publication.data.as_bytes()),
     };
     out.put_u8(kind | lane_bits(publication.lane) << 4);
     out.put_u64_le(publication.stamps.sent_us);
@@ -69,6 +74,7 @@ pub(super) fn read_publication(offset: Offset, record: &[u8]) -> Option<Publicat
     let data = match kind {
         0 => Payload::Json(rest),
         1 => Payload::Bytes(rest),
+        2 => Payload::Delete,
         _ => return None,
     };
     Some(Publication {
@@ -122,6 +128,30 @@ pub(super) fn read_header(mut record: &[u8]) -> Option<(Header, u64)> {
     Some((header, generation))
 }
 
+pub(super) fn write_newest(newest: &Newest<()>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(25);
+    out.put_u8(VERSION);
+    for number in [newest.offset, newest.at_us, newest.weight] {
+        out.put_u64_le(number);
+    }
+    out
+}
+
+pub(super) fn read_newest(key: Bytes, mut record: &[u8]) -> Option<Newest<()>> {
+    if record.try_get_u8().ok()? != VERSION || record.len() != 24 {
+        return None;
+    }
+    let mut number = || record.get_u64_le();
+    let (offset, at_us, weight) = (number(), number(), number());
+    Some(Newest {
+        key,
+        offset,
+        at_us,
+        weight,
+        value: (),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +176,16 @@ mod tests {
         for len in 0..record.len() - 7 {
             assert_eq!(read_publication(7, &record[..len]), None, "{len}");
         }
+        let newest = Newest {
+            key: "k".into(),
+            offset: 1,
+            at_us: 2,
+            weight: 3,
+            value: (),
+        };
+        let record = write_newest(&newest);
+        assert_eq!(read_newest("k".into(), &record), Some(newest));
+        assert_eq!(read_newest("k".into(), &record[1..]), None);
         let header = Header {
             id: 1,
             head: Position {

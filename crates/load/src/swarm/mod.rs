@@ -49,6 +49,8 @@ const WAKER: Token = Token(usize::MAX);
 const KEY: [u8; 16] = *b"tidegate load ws";
 /// Bytes one connection may have unsent; beyond it a publish is not sent, and counted so.
 const UNSENT_MAX: usize = 16 << 20;
+/// Frames of one connection that have begun to come in parts, as the protocol has it.
+const PARTS_MAX: usize = 8;
 /// The id of the first join; the others of a connection follow.
 const JOIN_ID: u64 = 2;
 /// The id of the first publish: what is below is connect and joins.
@@ -70,8 +72,9 @@ struct Connection {
     socket: Option<TcpStream>,
     partial: Vec<u8>,
     unsent: Vec<u8>,
-    /// A message that comes in several frames.
+    /// What comes in several WebSocket frames, and what comes in several parts, by their number.
     message: Vec<u8>,
+    parts: Vec<(u64, Vec<u8>)>,
     seats: Vec<Subscription>,
     /// Replies to joins still to come.
     joins_left: usize,
@@ -193,6 +196,7 @@ impl Swarm {
             partial: Vec::new(),
             unsent: Vec::new(),
             message: Vec::new(),
+            parts: Vec::new(),
             seats: role.seats.iter().map(Subscription::new).collect(),
             joins_left: 0,
             in_flight: 0,
@@ -408,7 +412,7 @@ impl Swarm {
         connection.socket = None;
         connection.partial = Vec::new();
         connection.unsent = Vec::new();
-        connection.message = Vec::new();
+        (connection.message, connection.parts) = (Vec::new(), Vec::new());
         match connection.stage {
             Stage::Ready => {
                 connection.stage = Stage::Closed;
@@ -499,10 +503,38 @@ impl Swarm {
                 }
             }
             () if payload.starts_with(b"{\"notice\"") => self.on_notice(index, payload),
+            () if payload.starts_with(b"{\"part\"") => {
+                if let Some(whole) = self.on_part(index, payload)? {
+                    self.on_message(index, &whole, now_ns)?;
+                }
+            }
             // Pushes of a later server.
             () => {}
         }
         Ok(())
+    }
+
+    /// A piece of a large frame; returns that when it was the last.
+    fn on_part(&mut self, index: usize, push: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
+        let wrong = || LoadError::Server(format!("sent a part of {} bytes that is none", push.len()));
+        let push: serde_json::Value = serde_json::from_slice(push).map_err(|_| wrong())?;
+        let part = &push["part"];
+        let (number, text) = part["message"]
+            .as_u64()
+            .zip(part["text"].as_str())
+            .ok_or_else(wrong)?;
+        let open = &mut self.connections[index].parts;
+        let place = match open.iter().position(|(other, _)| *other == number) {
+            Some(place) => place,
+            None if open.len() < PARTS_MAX => {
+                open.push((number, Vec::new()));
+                open.len() - 1
+            }
+            None => return Err(wrong()),
+        };
+        open[place].1.extend_from_slice(text.as_bytes());
+        let is_last = part["more"] != true;
+        Ok(is_last.then(|| open.swap_remove(place).1))
     }
 
     /// The subscription of a connection that a push is about.

@@ -75,6 +75,7 @@ impl EngineClient {
             let ticket = match &event {
                 Event::Published { ticket, .. }
                 | Event::History { ticket, .. }
+                | Event::State { ticket, .. }
                 | Event::Presence { ticket, .. } => *ticket,
                 Event::Attached { .. }
                 | Event::Publication { .. }

@@ -117,6 +117,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Publications replayed on a join",
     ),
+    counter(
+        "tidegate_state_sent_keys",
+        &[],
+        "Keys of rooms' states given to those who joined with it",
+    ),
     counter("tidegate_gaps", &[], "Gaps told to subscribers"),
     gauge(
         "tidegate_hot_rooms",
@@ -252,6 +257,26 @@ pub const METRICS: &[Metric] = &[
         "tidegate_engine_memory_bytes",
         &[],
         "Bytes of recent publications and message ids in the engine's memory",
+    ),
+    gauge(
+        "tidegate_engine_state_keys",
+        &[],
+        "Keys of the states of rooms in the engine's memory",
+    ),
+    gauge(
+        "tidegate_engine_state_bytes",
+        &[],
+        "Bytes of the publications of those keys",
+    ),
+    counter(
+        "tidegate_engine_state_evicted_keys",
+        &[],
+        "Keys that left a state because of `keys_max` or `state.bytes`",
+    ),
+    counter(
+        "tidegate_engine_state_expired_keys",
+        &[],
+        "Keys that left a state because of `state.age`",
     ),
     gauge(
         "tidegate_engine_group_publications",
@@ -455,6 +480,7 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_publications" => core(|c| c.publications_total),
         "tidegate_deliveries" => core(|c| c.deliveries_total),
         "tidegate_replayed_publications" => core(|c| c.replayed_total),
+        "tidegate_state_sent_keys" => core(|c| c.state_sent_total),
         "tidegate_gaps" => core(|c| c.gaps_total),
         "tidegate_hot_rooms" => core(|c| c.hot_rooms),
         "tidegate_hot_rooms_found" => core(|c| c.hot_rooms_total),
@@ -539,6 +565,10 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
         "tidegate_engine_rooms" => one(engine.rooms),
         "tidegate_engine_members" => one(engine.members),
         "tidegate_engine_memory_bytes" => one(engine.memory_bytes),
+        "tidegate_engine_state_keys" => one(engine.state_keys),
+        "tidegate_engine_state_bytes" => one(engine.state_bytes),
+        "tidegate_engine_state_evicted_keys" => one(engine.state_evicted_total),
+        "tidegate_engine_state_expired_keys" => one(engine.state_expired_total),
         "tidegate_engine_group_publications" => quantiles(&engine.group_size),
         "tidegate_engine_append_seconds" => quantiles(&engine.append_seconds),
         "tidegate_engine_sync_seconds" => quantiles(&engine.sync_seconds),

@@ -17,9 +17,10 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tidegate_core::{
+    Policy,
     admission::{Class, Marks},
     check_lane,
-    request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, Source},
+    request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, Source, StateQuery},
     shard::RoomOrder,
 };
 use tidegate_engine::Health;
@@ -49,6 +50,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/batch"),
     ("post", "/v1/broadcast"),
     ("get", "/v1/history"),
+    ("get", "/v1/state"),
     ("get", "/v1/presence"),
     ("get", "/v1/rooms"),
     ("post", "/v1/disconnect"),
@@ -66,6 +68,9 @@ const BATCH_MAX: usize = 1_000;
 const ROOMS_MAX: usize = 1_000;
 /// Bytes of one history page.
 const PAGE_BYTES_MAX: usize = 256 << 10;
+/// Keys in one page of a state: what is asked for by default, and at most.
+const STATE_DEFAULT: u32 = 200;
+const STATE_MAX: u32 = 1_000;
 /// Longest `Idempotency-Key`: with a batch's index behind it, it is a message id.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 56;
 /// A shard answers within a turn, or it is in trouble.
@@ -89,6 +94,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/batch", may(Scope::Publish, post(batch)))
         .route("/v1/broadcast", may(Scope::Publish, post(broadcast)))
         .route("/v1/history", may(Scope::Read, get(history)))
+        .route("/v1/state", may(Scope::Read, get(room_state)))
         .route("/v1/presence", may(Scope::Read, get(presence)))
         .route("/v1/rooms", may(Scope::Read, get(rooms)))
         .route("/v1/disconnect", may(Scope::Admin, post(disconnect)))
@@ -231,6 +237,8 @@ struct PublishBody<'a> {
     data: Option<&'a RawValue>,
     bytes: Option<String>,
     #[serde(default)]
+    delete: bool,
+    #[serde(default)]
     msg: String,
     #[serde(default)]
     key: String,
@@ -251,6 +259,8 @@ struct BroadcastBody<'a> {
     #[serde(borrow, default, deserialize_with = "wire_json::present")]
     data: Option<&'a RawValue>,
     bytes: Option<String>,
+    #[serde(default)]
+    delete: bool,
     #[serde(default)]
     msg: String,
     #[serde(default)]
@@ -334,6 +344,7 @@ async fn broadcast(
             lane: broadcast.lane.clone(),
             data: broadcast.data,
             bytes: broadcast.bytes.clone(),
+            delete: broadcast.delete,
             msg: broadcast.msg.clone(),
             key: broadcast.key.clone(),
             from: broadcast.from.clone(),
@@ -395,8 +406,12 @@ fn new_publication(
     let Some(policy) = state.policies.get(room.namespace()) else {
         return Err(unknown_namespace(&room).into());
     };
-    let data: Payload =
-        wire_json::payload(publish.data, publish.bytes.as_deref()).map_err(Problem::bad_request)?;
+    let data: Payload = match publish.delete {
+        true if policy.state.is_none() => return Err(no_state(policy).into()),
+        true => wire_json::delete(publish.data.is_some() || publish.bytes.is_some(), &publish.key),
+        false => wire_json::payload(publish.data, publish.bytes.as_deref()),
+    }
+    .map_err(Problem::bad_request)?;
     let len = data.as_bytes().len();
     if len > policy.payload_bytes_max {
         let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
@@ -490,6 +505,55 @@ async fn history(Extract(state): Shared, request: Request) -> Answered {
         Event::History { result, .. } => ok_of_reply(Reply::History(result?)),
         other => Err(unexpected(&other)),
     }
+}
+
+#[derive(Deserialize)]
+struct StateParameters {
+    room: String,
+    #[serde(default)]
+    after: u64,
+    limit: Option<u32>,
+}
+
+async fn room_state(Extract(state): Shared, request: Request) -> Answered {
+    let parameters: StateParameters = query(&request)?;
+    let room = room_name(&parameters.room)?;
+    let Some(policy) = state.policies.get(room.namespace()) else {
+        return Err(unknown_namespace(&room).into());
+    };
+    if policy.state.is_none() {
+        return Err(no_state(policy).into());
+    }
+    let query = StateQuery {
+        after: parameters.after,
+        limit: parameters.limit.unwrap_or(STATE_DEFAULT).clamp(1, STATE_MAX),
+        bytes_max: PAGE_BYTES_MAX,
+    };
+    let name = room.clone();
+    let answer = state
+        .engine
+        .submit(|ticket| EngineRequest::State { ticket, room, query })?;
+    let page = match state.engine.answer(answer, state.deadline()).await? {
+        Event::State { result, .. } => result?,
+        other => return Err(unexpected(&other)),
+    };
+    let head = json!({
+        "room": name.as_str(),
+        "epoch": page.head.epoch.to_string(),
+        "offset": page.head.offset,
+        "more": page.more,
+    });
+    let mut text = head.to_string().into_bytes();
+    text.pop();
+    text.extend_from_slice(b",\"publications\":[");
+    for (place, publication) in page.publications.iter().enumerate() {
+        if place > 0 {
+            text.push(b',');
+        }
+        wire_json::encode_publication(publication, &mut text);
+    }
+    text.extend_from_slice(b"]}");
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 #[derive(Deserialize)]
@@ -717,6 +781,11 @@ fn position(text: &str) -> Result<Position, Problem> {
 fn unknown_namespace(room: &RoomName) -> Reject {
     let detail = format!("no namespace {:?}", room.namespace());
     Reject::new(RejectCode::UnknownNamespace, detail)
+}
+
+fn no_state(policy: &Policy) -> Reject {
+    let detail = format!("namespace {:?} keeps no state", policy.namespace);
+    Reject::new(RejectCode::Disabled, detail)
 }
 
 fn unexpected(event: &Event) -> Problem {

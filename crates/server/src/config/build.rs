@@ -12,7 +12,7 @@ use tidegate_core::{
     Admission, Lane, Limits, Policy,
     admission::{Adaptive, Rate, Rates, Rule},
     drain::ComeBack,
-    policy::{Crowd, Durability, Hot, PresencePolicy, Retention},
+    policy::{Crowd, Durability, Hot, PresencePolicy, Retention, StatePolicy},
 };
 use tidegate_engine::{EngineConfig, LogConfig};
 use tidegate_wire::room::is_namespace;
@@ -307,6 +307,7 @@ fn namespaces(root: &Table, burst: Duration, problems: &mut Problems) -> Vec<Pol
 }
 
 fn policy(name: &str, table: &Table, burst: Duration, problems: &mut Problems) -> Policy {
+    let state = state_policy(name, table, problems);
     let history = Part::of(table, "history", &keys::HISTORY);
     let window = Part::of(table, "window", &keys::WINDOW);
     let presence = Part::of(table, "presence", &keys::PRESENCE);
@@ -372,6 +373,7 @@ fn policy(name: &str, table: &Table, burst: Duration, problems: &mut Problems) -
         },
         deadline: table.duration("deadline"),
         keys_max: table.count("keys_max"),
+        state,
         batch: table.duration("batch"),
         crowd: Crowd {
             above: crowd.count("above"),
@@ -407,6 +409,23 @@ fn policy(name: &str, table: &Table, burst: Duration, problems: &mut Problems) -
             sample: sample as u32,
         },
     }
+}
+
+fn state_policy(name: &str, table: &Table, problems: &mut Problems) -> Option<StatePolicy> {
+    let state = Part::of(table, "state", &keys::STATE);
+    if !state.flag("enabled") {
+        return None;
+    }
+    if table.text("lane") != Some("latest") {
+        let message = format!("`{name}` keeps a state, which only the lane `latest` has");
+        let label = "set `lane = \"latest\"`, or leave this out".to_owned();
+        problems.push(Problem::at(state.span("enabled"), message, label));
+    }
+    let age = state.duration("age");
+    Some(StatePolicy {
+        bytes: state.number("bytes"),
+        age: (!age.is_zero()).then_some(age),
+    })
 }
 
 // ---- keys and secrets

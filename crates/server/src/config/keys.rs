@@ -761,7 +761,7 @@ pub(super) static API_KEY: Section = Section {
         open("hash", Kind::Text { bytes_max: 64 }, "\"0000000000000000000000000000000000000000000000000000000000000000\"",
             "Or its SHA-256, 64 hexadecimal digits: then the key itself is nowhere on this machine."),
         open("scopes", Kind::Choices(&["publish", "read", "admin"]), "[\"publish\", \"read\"]",
-            "`publish`: publish, batch, broadcast. `read`: history, presence, rooms. `admin`: all of it, and disconnecting users.").required(),
+            "`publish`: publish, batch, broadcast. `read`: history, presence, rooms. `admin`: all of it, disconnecting users, and sending clients away.").required(),
     ],
 };
 
@@ -805,7 +805,13 @@ pub(super) static NAMESPACE: Section = Section {
             "keys_max",
             count(1, 1_000_000),
             "10000",
-            "`latest`: keys of one room whose newest publication is kept in memory, however old, for subscribers that are behind; beyond it the oldest goes.",
+            "`latest`: keys of one room whose newest publication is kept, however old, for subscribers that are behind and in the room's state; beyond it the oldest goes.",
+        ),
+        open(
+            "state",
+            Kind::Table(&STATE),
+            "",
+            "`latest`: the newest publication of each key, kept for those who join.",
         ),
         key(
             "batch",
@@ -865,6 +871,31 @@ pub(super) static NAMESPACE: Section = Section {
             "The same for each of its rooms.",
         ),
         open("presence", Kind::Table(&PRESENCE), "", "Who is here."),
+    ],
+};
+
+pub(super) static STATE: Section = Section {
+    path: "namespace.state",
+    doc: "Lane `latest`: the newest publication of each key is kept by the engine, whatever becomes of the history, and given to those who join with `state`. At most `keys_max` keys a room.",
+    keys: &[
+        key(
+            "enabled",
+            Kind::Flag,
+            "false",
+            "Whether it is kept. Only where `lane` is `latest`.",
+        ),
+        key(
+            "bytes",
+            size("1KiB", "1GiB"),
+            "\"16MiB\"",
+            "Bytes of one room's state; beyond it the oldest key goes.",
+        ),
+        key(
+            "age",
+            duration("0s", "3650d"),
+            "\"0s\"",
+            "A key that nobody published to for so long is no longer part of it. `0s`: for ever.",
+        ),
     ],
 };
 

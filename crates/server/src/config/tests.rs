@@ -394,6 +394,10 @@ fn what_clashes_is_refused() {
             &["`presence.sample` (300)"],
         ),
         (
+            namespace("state = { enabled = true }"),
+            &["`b` keeps a state", "lane = \"latest\""],
+        ),
+        (
             format!(
                 "[engine]\nkind = \"memory\"\n{}",
                 namespace("durability = \"sync\"")
@@ -421,6 +425,8 @@ fn what_clashes_is_refused() {
     ] {
         assert_problem(&source, words);
     }
+    let kept = "lane = \"latest\"\nkeys_max = 5\nstate = { enabled = true, bytes = \"1MiB\", age = \"1h\" }";
+    assert!(parse(&namespace(kept)).is_ok());
     let errors = parse("shards = 1").unwrap_err().to_string();
     assert!(errors.contains("there is no `[[namespace]]`"), "{errors}");
     assert!(parse("namespace = []").is_ok(), "none at all, on purpose");

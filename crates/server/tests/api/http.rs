@@ -160,6 +160,7 @@ pub fn enter(world: &World, user: &str, room: &str) -> Client {
         enter: true,
         members: false,
         wishes: Wishes::default(),
+        state: false,
     }));
     client.reply(id);
     client

@@ -7,6 +7,7 @@ mod publishing;
 mod reading;
 mod refusals;
 mod sending_away;
+mod state;
 #[allow(dead_code, reason = "the edge tests use the rest")]
 #[path = "../edge/world.rs"]
 mod world;

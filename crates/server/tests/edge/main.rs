@@ -7,6 +7,7 @@ mod handshakes;
 mod hostile;
 mod lanes;
 mod rooms;
+mod state;
 mod tls;
 mod tokens;
 mod world;

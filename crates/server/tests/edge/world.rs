@@ -203,6 +203,7 @@ impl<S: Read + Write> Client<S> {
             enter: false,
             members: false,
             wishes: Wishes::default(),
+            state: false,
         };
         let id = self.send(Command::Join(join));
         self.reply(id)

@@ -240,7 +240,7 @@ impl Client {
                     return Ok(());
                 }
                 if !state.view.is_replaying() {
-                    self.live.push((name, publication.offset));
+                    self.live.push((name, publication.offset, publication.lane));
                 }
                 state.view.on_event(&publication, truth)?;
             }

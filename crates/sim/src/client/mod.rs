@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidegate_core::{Limits, Link, Moment};
+use tidegate_core::{Lane, Limits, Link, Moment};
 use tidegate_wire::{
     Codec, Command, Payload, Request, RoomName,
     code::{CloseReason, ComeBack},
@@ -80,8 +80,8 @@ pub struct Client {
     pub state: State,
     pub rooms: BTreeMap<RoomName, RoomState>,
     pub calls: Calls,
-    /// Live events since the world looked: which room, which offset.
-    pub live: Vec<(RoomName, u64)>,
+    /// Live events since the world looked: which room, which offset, what they promise.
+    pub live: Vec<(RoomName, u64, Option<Lane>)>,
     pub acknowledged: u64,
     id: usize,
     chance: Chance,
@@ -207,7 +207,15 @@ impl Client {
         }
     }
 
-    pub fn publish(&mut self, room: &RoomName, key: Bytes, bytes: usize, now: Moment, out: &mut Vec<Out>) {
+    pub fn publish(
+        &mut self,
+        room: &RoomName,
+        key: Bytes,
+        lane: Option<Lane>,
+        bytes: usize,
+        now: Moment,
+        out: &mut Vec<Out>,
+    ) {
         if self.state == State::Closed {
             return;
         }
@@ -219,7 +227,7 @@ impl Client {
         };
         self.calls.add(Command::Publish(Publish {
             room: room.clone(),
-            lane: None,
+            lane,
             data,
             msg: name.into(),
             key,
@@ -463,6 +471,7 @@ impl Client {
             enter,
             members,
             wishes,
+            state: false,
         };
         self.joins.insert(id, join.clone());
         state.asked = join.wishes.clone();

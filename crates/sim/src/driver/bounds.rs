@@ -7,6 +7,7 @@ use super::{Node, Outside};
 use crate::{
     checks::{Violation, broken},
     network::Stamp,
+    view::rest_max,
 };
 
 /// How often all subscriptions of a shard may be visited while a publication waits for one of
@@ -68,19 +69,26 @@ impl Node {
     /// Whether a publication that was put out to its subscriber at `stamp` was in time: in
     /// `reliable` with all subscribers of the shard visited at most so often in between, in
     /// `lossy` before its deadline.
-    pub fn check_in_time(&self, room: &RoomName, offset: Offset, stamp: Stamp) -> Result<u64, Violation> {
+    pub fn check_in_time(
+        &self,
+        room: &RoomName,
+        offset: Offset,
+        lane: Option<Lane>,
+        stamp: Stamp,
+    ) -> Result<u64, Violation> {
         let (Some((visits, at)), Some(policy)) =
             (self.born.get(&(room.clone(), offset)), self.promised.of(room))
         else {
             return Ok(0);
         };
         let age = stamp.at.since(*at);
-        if policy.lane == Lane::Lossy && age > policy.deadline {
+        let lane = lane.map_or(policy.lane, |lane| lane.max(policy.lane));
+        if lane == Lane::Lossy && age > policy.deadline {
             let detail = format!("{room:?} {offset} was put out after {age:?}");
             return broken("deadline", detail);
         }
         // Where less is promised it may have been behind until now; and a room may rest.
-        if policy.lane != Lane::Reliable || !policy.batch.is_zero() {
+        if lane != Lane::Reliable || !rest_max(policy).is_zero() {
             return Ok(0);
         }
         let waited = stamp.visits.saturating_sub(*visits);

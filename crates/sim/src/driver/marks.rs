@@ -44,7 +44,11 @@ impl Node {
                 self.born.retain(|(other, _), _| other != room);
                 self.heads.remove(room);
             }
-            Event::Published { .. } | Event::History { .. } | Event::Presence { .. } | Event::Members(_) => {}
+            Event::Published { .. }
+            | Event::History { .. }
+            | Event::State { .. }
+            | Event::Presence { .. }
+            | Event::Members(_) => {}
         }
     }
 
@@ -61,6 +65,7 @@ impl Node {
             }
             Request::Publish { .. }
             | Request::History { .. }
+            | Request::State { .. }
             | Request::Presence { .. }
             | Request::Enter { .. }
             | Request::Exit { .. } => {}

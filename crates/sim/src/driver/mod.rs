@@ -121,7 +121,11 @@ impl Node {
         let index = usize::from(setup.index);
         Self {
             index,
-            shard: Shard::new(setup.clone()),
+            shard: {
+                let mut shard = Shard::new(setup.clone());
+                shard.learn_visit_cost(pace.visit_ns);
+                shard
+            },
             inputs: VecDeque::new(),
             events: VecDeque::new(),
             turn_at: None,

@@ -161,6 +161,17 @@ impl Engine {
                 }
                 self.answer(port, Event::History { ticket, result }, out);
             }
+            // No room of the simulator has a state.
+            Request::State { ticket, .. } => {
+                self.answer(
+                    port,
+                    Event::State {
+                        ticket,
+                        result: Err(unavailable()),
+                    },
+                    out,
+                );
+            }
             Request::Presence { ticket, room, limit } => {
                 let room = self.room(&room);
                 let mut members = room.presence.members(&room.policy.presence);

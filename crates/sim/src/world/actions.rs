@@ -1,6 +1,7 @@
 //! What is done to the world: each action of the plan, and the end of all faults.
 
 use bytes::Bytes;
+use tidegate_core::Lane;
 use tidegate_wire::RoomName;
 
 use super::World;
@@ -116,7 +117,11 @@ impl World {
 
     fn publish(&mut self, client: usize, room: &RoomName, key: Bytes, bytes: usize) {
         let now = self.now;
-        self.with_client(client, |c, out| c.publish(room, key, bytes, now, out));
+        self.published += 1;
+        // Now and then one that promises less than its namespace.
+        let is_less = self.plan.narrows && self.published.is_multiple_of(3);
+        let lane = is_less.then_some(Lane::Lossy);
+        self.with_client(client, |c, out| c.publish(room, key, lane, bytes, now, out));
     }
 
     pub(super) fn restart_server(&mut self, fate: Fate) {

@@ -100,6 +100,8 @@ pub struct World {
     engine_at: Option<Moment>,
     /// When the last event on its way to each shard arrives.
     last_event: Vec<Moment>,
+    /// Publications asked for.
+    published: u64,
     /// Which server process this is.
     server: u32,
     inflater: Inflater,
@@ -165,6 +167,7 @@ impl World {
             engine: Engine::new(policies.clone(), plan.engine_requests_max, plan.seed, mutation),
             engine_at: None,
             last_event: vec![Moment(0); plan.shards],
+            published: 0,
             server: 0,
             inflater: Inflater::default(),
             trace: Trace::new(wants_lines),
@@ -355,10 +358,13 @@ impl World {
         let live = std::mem::take(&mut self.clients[client].live);
         self.stats.events += live.len() as u64;
         let node = &self.nodes[self.network.links[link].shard];
-        for (room, offset) in live {
+        for (room, offset, lane) in live {
             if let Some(stamp) = stamp {
                 self.clients[client].check_rate(&room, stamp.at)?;
-                let waited = node.check_in_time(&room, offset, stamp)?;
+                // Around a gap nothing that promises less than its room is left out.
+                let has_broken = self.engine.rooms.get(&room).is_some_and(|room| room.has_broken);
+                let lane = lane.filter(|_| !has_broken);
+                let waited = node.check_in_time(&room, offset, lane, stamp)?;
                 self.stats.visits_waited = self.stats.visits_waited.max(waited);
             }
         }

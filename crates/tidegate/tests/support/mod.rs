@@ -137,6 +137,8 @@ pub enum Received {
 pub struct Client {
     socket: WebSocket<TcpStream>,
     waiting: std::collections::VecDeque<Value>,
+    /// Large frames that come in parts, by their number.
+    parts: std::collections::BTreeMap<u64, String>,
 }
 
 impl Client {
@@ -154,6 +156,7 @@ impl Client {
         let mut client = Self {
             socket,
             waiting: Default::default(),
+            parts: Default::default(),
         };
         client.send(&json!({"id": 1, "connect": {"token": user}}));
         let reply = client.receive()?;
@@ -190,8 +193,10 @@ impl Client {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     let frames = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
-                    self.waiting
-                        .extend(frames.map(|frame| frame.expect("the server writes JSON")));
+                    for frame in frames.collect::<Vec<_>>() {
+                        let whole = self.whole(frame.expect("the server writes JSON"));
+                        self.waiting.extend(whole);
+                    }
                 }
                 Ok(Message::Close(_)) => return Received::Closed,
                 Ok(_) => {}
@@ -203,6 +208,23 @@ impl Client {
                 Err(_) => return Received::Closed,
             }
         }
+    }
+}
+
+impl Client {
+    /// The frame, or the one of which this was the last part.
+    fn whole(&mut self, frame: Value) -> Option<Value> {
+        let Some(part) = frame.get("part") else {
+            return Some(frame);
+        };
+        let message = part["message"].as_u64().expect("a number");
+        let text = self.parts.entry(message).or_default();
+        text.push_str(part["text"].as_str().expect("a text"));
+        if part["more"] == true {
+            return None;
+        }
+        let text = self.parts.remove(&message).expect("just added to");
+        Some(serde_json::from_str(&text).expect("the parts of a frame are a frame"))
     }
 }
 

@@ -134,21 +134,24 @@ fn read_join(join: proto::Join) -> Result<Join, String> {
         enter: join.enter,
         members: join.members,
         wishes: read_wishes(join.keys, join.max_rate)?,
+        state: join.state,
     })
 }
 
 fn read_publish(publish: proto::Publish) -> Result<Publish, String> {
+    let key = bounded("key", &publish.key, KEY_BYTES_MAX)?;
     let data = match publish.payload {
+        payload if publish.delete => json::delete(payload.is_some(), utf8("key", &key)?)?,
         Some(PublishPayload::Json(bytes)) => json_payload(bytes)?,
         Some(PublishPayload::Bytes(bytes)) => Payload::Bytes(own(&bytes)),
-        None => return Err("one of `json` and `bytes` must be there".into()),
+        None => return Err("one of `json`, `bytes` and `delete` must be there".into()),
     };
     Ok(Publish {
         room: room(&publish.room)?,
         lane: read_lane(publish.lane)?,
         data,
         msg: bounded("msg", &publish.msg, MSG_ID_BYTES_MAX)?,
-        key: bounded("key", &publish.key, KEY_BYTES_MAX)?,
+        key,
         sent_us: publish.sent_us,
     })
 }
@@ -222,6 +225,8 @@ fn read_position(position: proto::Position) -> Position {
 
 /// `ServerFrame.event` in docs/tidegate.proto.
 const EVENT_TAG: u32 = 11;
+/// `Publication.delete` there.
+const DELETE_TAG: u32 = 10;
 
 /// Appends an event: the hot one, so it is written as it comes, with no message built first.
 pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8>) {
@@ -236,10 +241,12 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
         (8, stamps.received_us),
         (9, stamps.ordered_us),
     ];
-    let (payload_tag, payload) = match &publication.data {
-        Payload::Json(json) => (2, json),
-        Payload::Bytes(bytes) => (3, bytes),
+    let payload = match &publication.data {
+        Payload::Json(json) => Some((2, json)),
+        Payload::Bytes(bytes) => Some((3, bytes)),
+        Payload::Delete => None,
     };
+    let delete_len = if payload.is_none() { number_len(1) } else { 0 };
 
     // Lengths stand before what they measure, so they are summed first, from the inside out.
     let present_texts = texts.iter().filter(|(_, text)| !text.is_empty());
@@ -247,7 +254,7 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
     let lane = write_lane(publication.lane) as u64;
     let publication_len = number_len(publication.offset)
         + number_len(lane)
-        + field_len(payload.len())
+        + payload.map_or(delete_len, |(_, payload)| field_len(payload.len()))
         + present_texts
             .clone()
             .map(|(_, text)| field_len(text.len()))
@@ -269,8 +276,10 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
         encode_key(1, WireType::Varint, out);
         encode_varint(publication.offset, out);
     }
-    field(payload_tag, payload.len(), out);
-    out.extend_from_slice(payload);
+    if let Some((tag, payload)) = payload {
+        field(tag, payload.len(), out);
+        out.extend_from_slice(payload);
+    }
     for (tag, text) in present_texts {
         field(*tag, text.len(), out);
         out.extend_from_slice(text);
@@ -278,6 +287,10 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
     for (tag, us) in present_stamps {
         encode_key(*tag, WireType::Varint, out);
         encode_varint(*us, out);
+    }
+    if delete_len > 0 {
+        encode_key(DELETE_TAG, WireType::Varint, out);
+        encode_varint(1, out);
     }
     if lane > 0 {
         encode_key(11, WireType::Varint, out);
@@ -395,6 +408,7 @@ fn write_ok(reply: &Reply) -> Body {
                 reason: write_reason(reason),
                 replayed: joined.replayed,
                 members: joined.members.as_ref().map(write_members),
+                state_keys: joined.state,
             })
         }
         Reply::Filtered => Body::Filtered(proto::Filtered {}),
@@ -424,16 +438,18 @@ fn write_publication(publication: &Publication) -> proto::Publication {
     proto::Publication {
         offset: publication.offset,
         lane: write_lane(publication.lane),
-        payload: Some(match &publication.data {
-            Payload::Json(json) => PublicationPayload::Json(json.clone()),
-            Payload::Bytes(bytes) => PublicationPayload::Bytes(bytes.clone()),
-        }),
+        payload: match &publication.data {
+            Payload::Json(json) => Some(PublicationPayload::Json(json.clone())),
+            Payload::Bytes(bytes) => Some(PublicationPayload::Bytes(bytes.clone())),
+            Payload::Delete => None,
+        },
         from: publication.from.clone(),
         msg: publication.msg.clone(),
         key: publication.key.clone(),
         sent_us: publication.stamps.sent_us,
         received_us: publication.stamps.received_us,
         ordered_us: publication.stamps.ordered_us,
+        delete: publication.data.is_delete(),
     }
 }
 
@@ -483,6 +499,7 @@ pub fn encode_request(request: &Request, out: &mut Vec<u8>) {
         members: join.members,
         keys: write_keys(&join.wishes),
         max_rate: join.wishes.max_rate,
+        state: join.state,
     };
     let command = match &request.command {
         Command::Connect(connect) => Ask::Connect(proto::Connect {
@@ -512,13 +529,15 @@ pub fn encode_request(request: &Request, out: &mut Vec<u8>) {
         }),
         Command::Publish(publish) => Ask::Publish(proto::Publish {
             room: own(publish.room.as_bytes()),
-            payload: Some(match &publish.data {
-                Payload::Json(json) => PublishPayload::Json(json.clone()),
-                Payload::Bytes(bytes) => PublishPayload::Bytes(bytes.clone()),
-            }),
+            payload: match &publish.data {
+                Payload::Json(json) => Some(PublishPayload::Json(json.clone())),
+                Payload::Bytes(bytes) => Some(PublishPayload::Bytes(bytes.clone())),
+                Payload::Delete => None,
+            },
             msg: publish.msg.clone(),
             key: publish.key.clone(),
             sent_us: publish.sent_us,
+            delete: publish.data.is_delete(),
             lane: write_lane(publish.lane),
         }),
         Command::History(history) => Ask::History(proto::History {
@@ -681,6 +700,7 @@ fn read_joined(joined: proto::Joined) -> Result<Reply, String> {
         recovery,
         replayed: joined.replayed,
         members: joined.members.map(read_members),
+        state: joined.state_keys,
     }))
 }
 
@@ -695,6 +715,7 @@ fn read_publication(publication: proto::Publication) -> Result<Publication, Stri
         offset: publication.offset,
         lane: read_lane(publication.lane)?,
         data: match publication.payload {
+            payload if publication.delete => json::delete(payload.is_some(), utf8("key", &publication.key)?)?,
             Some(PublicationPayload::Json(json)) => json_payload(json)?,
             Some(PublicationPayload::Bytes(bytes)) => Payload::Bytes(own(&bytes)),
             None => return Err("a publication without a payload".to_owned()),
@@ -761,6 +782,7 @@ mod tests {
             for data in [
                 Payload::Json(vec![b'7'; len].into()),
                 Payload::Bytes(vec![7; len].into()),
+                Payload::Delete,
             ] {
                 for (lane, from, msg, key, stamps) in [
                     (None, some(""), some(""), some(""), Stamps::default()),

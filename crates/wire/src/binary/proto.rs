@@ -73,6 +73,8 @@ pub(super) struct Join {
     pub(super) keys: Option<Keys>,
     #[prost(double, optional, tag = "7")]
     pub(super) max_rate: Option<f64>,
+    #[prost(bool, tag = "8")]
+    pub(super) state: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -109,6 +111,8 @@ pub(super) struct Publish {
     pub(super) key: Bytes,
     #[prost(uint64, tag = "6")]
     pub(super) sent_us: u64,
+    #[prost(bool, tag = "7")]
+    pub(super) delete: bool,
     #[prost(enumeration = "Lane", tag = "8")]
     pub(super) lane: i32,
 }
@@ -184,6 +188,8 @@ pub(super) struct Joined {
     pub(super) replayed: u32,
     #[prost(message, optional, tag = "6")]
     pub(super) members: Option<Members>,
+    #[prost(uint32, optional, tag = "7")]
+    pub(super) state_keys: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
@@ -238,6 +244,8 @@ pub(super) struct Publication {
     pub(super) received_us: u64,
     #[prost(uint64, tag = "9")]
     pub(super) ordered_us: u64,
+    #[prost(bool, tag = "10")]
+    pub(super) delete: bool,
     #[prost(enumeration = "Lane", tag = "11")]
     pub(super) lane: i32,
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    command::{Text, epoch, lane, micros, parse, payload, present, room},
+    command::{Text, delete, epoch, lane, micros, parse, payload, present, room},
     reply::{base64, bytes_string, float, millis, number, separated, string},
 };
 use crate::{
@@ -95,6 +95,7 @@ fn join_fields(join: &Join, out: &mut Vec<u8>) {
     for (name, is_set) in [
         (&b",\"enter\":true"[..], join.enter),
         (b",\"members\":true", join.members),
+        (b",\"state\":true", join.state),
     ] {
         if is_set {
             out.extend_from_slice(name);
@@ -141,6 +142,7 @@ fn publish_fields(publish: &Publish, out: &mut Vec<u8>) {
             base64(bytes, out);
             out.push(b'"');
         }
+        Payload::Delete => out.extend_from_slice(b",\"delete\":true"),
     }
     for (name, text) in [(&b",\"msg\":"[..], &publish.msg), (b",\"key\":", &publish.key)] {
         if !text.is_empty() {
@@ -291,6 +293,8 @@ struct RawOk<'a> {
     #[serde(borrow, default)]
     members: Option<RawMembers<'a>>,
     #[serde(default)]
+    state: Option<u32>,
+    #[serde(default)]
     duplicate: Option<bool>,
     #[serde(default)]
     oldest: Offset,
@@ -338,6 +342,7 @@ impl RawOk<'_> {
                 },
                 replayed: self.replayed,
                 members: self.members.map(RawMembers::into_members),
+                state: self.state,
             }));
         }
         if let Some(duplicate) = self.duplicate {
@@ -407,6 +412,8 @@ struct RawEvent<'a> {
     #[serde(borrow, default)]
     key: Text<'a>,
     #[serde(default)]
+    delete: bool,
+    #[serde(default)]
     stamps: RawStamps,
 }
 
@@ -426,7 +433,10 @@ impl RawEvent<'_> {
         Ok(Publication {
             offset: self.offset,
             lane: self.lane.as_deref().map(lane).transpose()?,
-            data: payload(self.data, self.bytes.as_deref())?,
+            data: match self.delete {
+                true => delete(self.data.is_some() || self.bytes.is_some(), &self.key)?,
+                false => payload(self.data, self.bytes.as_deref())?,
+            },
             from: copy(&self.from),
             msg: copy(&self.msg),
             key: copy(&self.key),

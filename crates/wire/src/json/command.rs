@@ -210,6 +210,8 @@ struct RawResume<'a> {
     keys: Option<Vec<Text<'a>>>,
     #[serde(default)]
     max_rate: Option<f64>,
+    #[serde(default)]
+    state: bool,
 }
 
 impl RawConnect<'_> {
@@ -239,6 +241,7 @@ impl RawConnect<'_> {
                 members: raw.members,
                 keys: raw.keys,
                 max_rate: raw.max_rate,
+                state: raw.state,
             };
             Ok((raw.id, join.into_join()?))
         });
@@ -282,6 +285,8 @@ struct RawJoin<'a> {
     keys: Option<Vec<Text<'a>>>,
     #[serde(default)]
     max_rate: Option<f64>,
+    #[serde(default)]
+    state: bool,
 }
 
 fn wishes(keys: Option<Vec<Text<'_>>>, max_rate: Option<f64>) -> Result<Wishes, String> {
@@ -312,6 +317,7 @@ impl RawJoin<'_> {
             enter: self.enter,
             members: self.members,
             wishes: wishes(self.keys, self.max_rate)?,
+            state: self.state,
         })
     }
 }
@@ -338,6 +344,8 @@ struct RawPublish<'a> {
     key: Text<'a>,
     #[serde(default)]
     sent_at: Option<f64>,
+    #[serde(default)]
+    delete: bool,
 }
 
 impl RawPublish<'_> {
@@ -345,7 +353,10 @@ impl RawPublish<'_> {
         Ok(Command::Publish(Publish {
             room: room(&self.room)?,
             lane: self.lane.as_deref().map(lane).transpose()?,
-            data: payload(self.data, self.bytes.as_deref())?,
+            data: match self.delete {
+                true => delete(self.data.is_some() || self.bytes.is_some(), &self.key)?,
+                false => payload(self.data, self.bytes.as_deref())?,
+            },
             msg: bounded("msg", &self.msg, MSG_ID_BYTES_MAX)?,
             key: bounded("key", &self.key, KEY_BYTES_MAX)?,
             sent_us: self.sent_at.map_or(Ok(0), |ms| micros("sent_at", ms))?,
@@ -369,8 +380,17 @@ pub fn payload(data: Option<&RawValue>, bytes: Option<&str>) -> Result<Payload, 
             Ok(bytes) => Ok(Payload::Bytes(bytes.into())),
             Err(error) => Err(format!("`bytes` is not base64: {error}")),
         },
-        (None, None) => Err("one of `data` and `bytes` must be there".into()),
+        (None, None) => Err("one of `data`, `bytes` and `delete` must be there".into()),
         (Some(_), Some(_)) => Err("both `data` and `bytes`".into()),
+    }
+}
+
+/// The payload of a publish that takes its key out of the room's state.
+pub fn delete(has_data: bool, key: &str) -> Result<Payload, String> {
+    match (has_data, key.is_empty()) {
+        (false, false) => Ok(Payload::Delete),
+        (true, _) => Err("`delete` and data in one publish".into()),
+        (false, true) => Err("`delete` needs a `key`".into()),
     }
 }
 

@@ -15,8 +15,8 @@ mod command;
 mod reply;
 
 pub use client::{decode_server, encode_request};
-pub use command::{check_depth, decode, lane, payload, present};
-pub use reply::{encode_event, encode_push, encode_reply};
+pub use command::{check_depth, decode, delete, lane, payload, present};
+pub use reply::{encode_event, encode_publication, encode_push, encode_reply};
 
 /// Deepest nesting of a JSON payload: receivers may parse recursively.
 pub const DEPTH_MAX: usize = 128;

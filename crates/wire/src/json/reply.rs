@@ -20,6 +20,13 @@ pub fn encode_event(room: &RoomName, publication: &Publication, out: &mut Vec<u8
     out.extend_from_slice(b"}}");
 }
 
+/// Appends a publication as an object of its own.
+pub fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
+    out.push(b'{');
+    publication_fields(publication, out);
+    out.push(b'}');
+}
+
 fn publication_fields(publication: &Publication, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"offset\":");
     number(publication.offset, out);
@@ -37,6 +44,7 @@ fn publication_fields(publication: &Publication, out: &mut Vec<u8>) {
             base64(bytes, out);
             out.push(b'"');
         }
+        Payload::Delete => out.extend_from_slice(b",\"delete\":true"),
     }
     let texts = [
         (&b",\"from\":"[..], &publication.from),
@@ -223,6 +231,10 @@ fn encode_ok(reply: &Reply, out: &mut Vec<u8>) {
                 members_fields(list, out);
                 out.push(b'}');
             }
+            if let Some(keys) = joined.state {
+                out.extend_from_slice(b",\"state\":");
+                number(keys.into(), out);
+            }
         }
         Reply::Filtered => out.extend_from_slice(b"\"filtered\":true"),
         Reply::Left => {}
@@ -251,11 +263,7 @@ fn encode_ok(reply: &Reply, out: &mut Vec<u8>) {
                 string(reason.name(), out);
             }
             out.extend_from_slice(b",\"publications\":[");
-            separated(&page.publications, out, |publication, out| {
-                out.push(b'{');
-                publication_fields(publication, out);
-                out.push(b'}');
-            });
+            separated(&page.publications, out, encode_publication);
             out.push(b']');
         }
         Reply::Presence(list) => members_fields(list, out),
