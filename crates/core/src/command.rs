@@ -76,17 +76,27 @@ impl Shard {
                 }
                 held.push_back(frame::Request { id, command });
             }
-            (Stage::Ready, Command::Connect(_)) => {
+            (Stage::Ready, command) => self.on_command(conn, id, command, now),
+        }
+    }
+
+    fn on_command(&mut self, conn: ConnId, id: u32, command: Command, now: Moment) {
+        if let Err(reject) = self.take_command(conn, now) {
+            return self.reject(conn, id, reject, now);
+        }
+        match command {
+            Command::Ping { t0_ms } => self.on_ping(conn, id, t0_ms, now),
+            Command::Connect(_) => {
                 let reject = Reject::new(RejectCode::AlreadyConnected, "");
                 self.reject(conn, id, reject, now);
             }
-            (Stage::Ready, Command::Refresh { token }) => self.on_refresh(conn, id, token, now),
-            (Stage::Ready, Command::Join(join)) => self.on_join(conn, id, &join, now),
-            (Stage::Ready, Command::Filter(filter)) => self.on_filter(conn, id, &filter, now),
-            (Stage::Ready, Command::Leave { room }) => self.on_leave(conn, id, &room, now),
-            (Stage::Ready, Command::Publish(publish)) => self.on_publish(conn, id, publish, now),
-            (Stage::Ready, Command::History(history)) => self.on_history(conn, id, history, now),
-            (Stage::Ready, Command::Presence(presence)) => self.on_presence(conn, id, presence, now),
+            Command::Refresh { token } => self.on_refresh(conn, id, token, now),
+            Command::Join(join) => self.on_join(conn, id, &join, now),
+            Command::Filter(filter) => self.on_filter(conn, id, &filter, now),
+            Command::Leave { room } => self.on_leave(conn, id, &room, now),
+            Command::Publish(publish) => self.on_publish(conn, id, publish, now),
+            Command::History(history) => self.on_history(conn, id, history, now),
+            Command::Presence(presence) => self.on_presence(conn, id, presence, now),
         }
     }
 
@@ -262,9 +272,12 @@ impl Shard {
     }
 
     fn on_publish(&mut self, conn: ConnId, id: u32, publish: Publish, now: Moment) {
-        if let Err(reject) = self.admit_publish(conn, &publish) {
-            return self.reject(conn, id, reject, now);
-        }
+        let admitted = self.admit_publish(conn, &publish);
+        let admitted = admitted.and_then(|lane| self.admit_rates(conn, &publish.room, now).map(|()| lane));
+        let place = match admitted.and_then(|lane| self.admit_place(lane, now)) {
+            Ok(place) => place,
+            Err(reject) => return self.reject(conn, id, reject, now),
+        };
         let session = &mut self.sessions[conn.index as usize];
         session.in_flight += 1;
         let publication = Box::new(NewPublication {
@@ -276,15 +289,12 @@ impl Shard {
             key: publish.key,
             sent_us: publish.sent_us,
             received_us: self.setup.wall.at_us(now),
+            source: session.source(),
         });
-        let ticket = self.issue(Pending::Publish { conn, id }, now);
-        self.requests.push_back(Request::Publish {
-            ticket,
-            publish: publication,
-        });
+        self.submit_publish(conn, id, publication, place, now);
     }
 
-    fn admit_publish(&self, conn: ConnId, publish: &Publish) -> Result<(), Reject> {
+    fn admit_publish(&self, conn: ConnId, publish: &Publish) -> Result<Lane, Reject> {
         let session = &self.sessions[conn.index as usize];
         let Some(policy) = self.setup.policies.of(&publish.room) else {
             return Err(unknown_namespace(&publish.room));
@@ -308,7 +318,7 @@ impl Shard {
         if pending > self.setup.limits.outbox_bytes_max / 2 {
             return Err(self.overloaded("the room's fan-out is behind"));
         }
-        Ok(())
+        Ok(publish.lane.unwrap_or(policy.lane))
     }
 
     /// Bounds what one session and the whole shard may have waiting at the engine.
@@ -339,13 +349,11 @@ impl Shard {
             bytes_max: PAGE_BYTES_MAX,
             reverse: history.reverse,
         };
+        if let Err(reject) = self.admit_replay() {
+            return self.reject(conn, id, reject, now);
+        }
         self.sessions[conn.index as usize].in_flight += 1;
-        let ticket = self.issue(Pending::History { conn, id }, now);
-        self.requests.push_back(Request::History {
-            ticket,
-            room: history.room,
-            query,
-        });
+        self.read_for_client(conn, id, history.room, query, now);
     }
 
     fn on_presence(&mut self, conn: ConnId, id: u32, presence: Presence, now: Moment) {

@@ -2,6 +2,8 @@
 
 use tidegate_wire::{CloseReason, RejectCode};
 
+use crate::admission::{Class, Scope, Table};
+
 /// Counts since the start (and, where said, of now) of one shard.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
@@ -45,4 +47,38 @@ pub struct Counters {
     pub closes_total: [u64; CloseReason::ALL.len()],
     /// Closes with RFC 6455's own numbers, and sockets that just ended.
     pub closes_other_total: u64,
+}
+
+/// One adaptive limit: how it stands, and what it did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitCounters {
+    /// Most that may be under way now; 0 without a limit.
+    pub limit: u64,
+    /// Under way now.
+    pub in_flight: u64,
+    /// Waiting for a place now.
+    pub waiting: u64,
+    /// How long the last ones took, nanoseconds.
+    pub latency_ns: u64,
+    /// Those that had to wait.
+    pub waited_total: u64,
+    /// Those that were refused.
+    pub refused_total: u64,
+    /// Times the latency without a queue was measured.
+    pub probes_total: u64,
+}
+
+/// What a shard's admission counts.
+#[derive(Debug, Clone, Default)]
+pub struct GateCounters {
+    /// Publishes, and reads of history.
+    pub limits: [LimitCounters; 2],
+    /// Refused for want of a token, in the order of [`Scope::ALL`].
+    pub exceeded_total: [u64; Scope::ALL.len()],
+    /// Buckets.
+    pub buckets: Table,
+    /// Refused, or left out, by class.
+    pub shed_total: [u64; Class::SHEDDABLE.len()],
+    /// 1 for each class that is refused now.
+    pub is_shedding: [u64; Class::SHEDDABLE.len()],
 }

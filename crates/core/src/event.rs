@@ -8,6 +8,7 @@ use tidegate_wire::{
 
 use crate::{
     feed::Item,
+    gate::Answered,
     members::Mirror,
     moment::Moment,
     outbox::Lane,
@@ -26,19 +27,26 @@ impl Shard {
             Event::Published { ticket, result } => {
                 if let Some(Ticketed {
                     pending: Pending::Publish { conn, id },
-                    ..
+                    permit,
                 }) = self.pending.remove(&ticket)
                 {
+                    self.publish_answered(permit, Answered::by(&result), now);
                     self.answer(conn, id, Lane::Control, result.map(Reply::Published), now);
                 }
             }
-            Event::History { ticket, result } => match self.pending.remove(&ticket).map(|t| t.pending) {
-                Some(Pending::History { conn, id }) => {
-                    self.answer_page(conn, id, result.map(Reply::History), now);
+            Event::History { ticket, result } => {
+                let Some(Ticketed { pending, permit }) = self.pending.remove(&ticket) else {
+                    return;
+                };
+                self.read_answered(permit, Answered::by(&result), now);
+                match pending {
+                    Pending::History { conn, id } => {
+                        self.answer_page(conn, id, result.map(Reply::History), now);
+                    }
+                    Pending::Replay { room, join } => self.on_replay_page(room, join, result, now),
+                    Pending::Publish { .. } | Pending::Presence { .. } | Pending::State { .. } => {}
                 }
-                Some(Pending::Replay { room, join }) => self.on_replay_page(room, join, result, now),
-                Some(Pending::Publish { .. } | Pending::Presence { .. } | Pending::State { .. }) | None => {}
-            },
+            }
             Event::State { ticket, result } => {
                 if let Some(Ticketed {
                     pending: Pending::State { room, number },
@@ -111,6 +119,10 @@ impl Shard {
         head.offset = publication.offset;
         room.last = Some(*head);
         self.counters.publications_total += 1;
+        if self.is_shed(room_id, publication.offset) {
+            return;
+        }
+        self.tell_shed_in(room_id, publication.offset - 1, now);
         self.feed(room_id, Item::Publication(publication), now);
     }
 
@@ -262,7 +274,7 @@ impl Shard {
     }
 
     /// Adds to a room's feed; whoever is subscribed gets it in a walk.
-    fn feed(&mut self, room_id: RoomId, item: Item, now: Moment) {
+    pub(crate) fn feed(&mut self, room_id: RoomId, item: Item, now: Moment) {
         if let Item::Publication(publication) = &item {
             self.apply_to_state(room_id, publication, now);
         }
@@ -282,7 +294,15 @@ impl Shard {
     }
 
     /// No answer came in time.
-    pub(crate) fn on_request_timeout(&mut self, pending: Pending, now: Moment) {
+    pub(crate) fn on_request_timeout(&mut self, ticketed: Ticketed, now: Moment) {
+        let Ticketed { pending, permit } = ticketed;
+        match &pending {
+            Pending::Publish { .. } => self.publish_answered(permit, Answered::Failed, now),
+            Pending::History { .. } | Pending::Replay { .. } => {
+                self.read_answered(permit, Answered::Failed, now);
+            }
+            Pending::Presence { .. } | Pending::State { .. } => {}
+        }
         let reject = || Reject::retry(RejectCode::Timeout, 1_000, "no answer from the engine in time");
         match pending {
             Pending::Publish { conn, id }

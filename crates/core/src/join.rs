@@ -32,7 +32,7 @@ use crate::{
     request::{HistoryQuery, Request},
     room::{Room, RoomId, Subscriber, Wants},
     session::{Joining, Membership, Stage},
-    shard::{ConnId, Pending, Shard},
+    shard::{ConnId, Shard},
     state::serve::{Snapshot, check_join},
 };
 
@@ -314,14 +314,11 @@ impl Shard {
         };
         match plan(room, head, &mut join, &self.setup.limits) {
             Plan::Fetch(query) => {
-                room.replaying += 1;
-                let room = room.name.clone();
-                let pending = Pending::Replay {
-                    room: room_id,
-                    join: Box::new(join),
-                };
-                let ticket = self.issue(pending, now);
-                self.requests.push_back(Request::History { ticket, room, query });
+                if let Err(reject) = self.admit_replay() {
+                    self.refuse_join(room_id, &join, reject, now);
+                    return self.linger_if_idle(room_id, now);
+                }
+                self.read_for_join(room_id, join, query, now);
             }
             Plan::Finish { after } => self.finish_join(room_id, join, head, after, now),
         }

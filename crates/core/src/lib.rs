@@ -12,6 +12,7 @@ mod encoder;
 mod event;
 mod fanout;
 mod feed;
+mod gate;
 pub mod grant;
 mod heat;
 mod join;
@@ -28,8 +29,9 @@ pub mod shard;
 pub mod state;
 mod walks;
 
+pub use admission::Admission;
 pub use command::check_lane;
-pub use counters::Counters;
+pub use counters::{Counters, GateCounters, LimitCounters};
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};
 pub use outbox::Lane;

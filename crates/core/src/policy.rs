@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use tidegate_wire::RoomName;
 
-use crate::outbox::Lane;
+use crate::{admission::Rate, outbox::Lane};
 
 /// When a publish is acknowledged, and so what a crash may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +117,10 @@ pub struct Policy {
     pub dedup_count: u32,
     /// Largest payload, bytes.
     pub payload_bytes_max: usize,
+    /// Publishes into all of its rooms together; none for no limit.
+    pub publish_rate: Option<Rate>,
+    /// Publishes into each of its rooms; none for no limit.
+    pub room_publish_rate: Option<Rate>,
     /// How presence works.
     pub presence: PresencePolicy,
 }
@@ -152,6 +156,8 @@ impl Policy {
             dedup_age: Duration::from_secs(120),
             dedup_count: 10_000,
             payload_bytes_max: 32 << 10,
+            publish_rate: None,
+            room_publish_rate: None,
             presence: PresencePolicy {
                 enabled: true,
                 lease: Duration::from_secs(10),

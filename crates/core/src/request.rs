@@ -112,6 +112,31 @@ pub enum Exit {
     Lost,
 }
 
+/// An IP address for counting: IPv4 as IPv6 has it, IPv6 by its first 64 bits, which is what one
+/// subscriber of a network is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Address(pub u128);
+
+impl Address {
+    /// Of the octets of an IPv6 address; IPv4 comes mapped, `::ffff:a.b.c.d`.
+    pub fn from_octets(octets: [u8; 16]) -> Self {
+        let whole = u128::from_be_bytes(octets);
+        match whole >> 32 {
+            0xffff => Self(whole),
+            _ => Self(whole & !u128::from(u64::MAX)),
+        }
+    }
+}
+
+/// From where a publication came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A connection from this address.
+    Client(Address),
+    /// The HTTP API, or the server itself.
+    Backend,
+}
+
 /// A publication on its way in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewPublication {
@@ -131,6 +156,8 @@ pub struct NewPublication {
     pub sent_us: u64,
     /// When the edge had it; the same unit.
     pub received_us: u64,
+    /// Whose buckets it takes from.
+    pub source: Source,
 }
 
 /// Which kept publications.

@@ -150,6 +150,8 @@ pub struct Room {
     pub mirror: Option<Box<Mirror>>,
     /// Counts the times it became empty, so that an old linger ends nothing.
     pub lingers: u32,
+    /// Publications left out for all, while the server sheds, that were not told yet.
+    pub shed: u32,
 }
 
 impl Room {
@@ -176,6 +178,7 @@ impl Room {
             state_readers: 0,
             mirror: None,
             lingers: 0,
+            shed: 0,
         }
     }
 

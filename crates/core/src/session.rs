@@ -9,12 +9,14 @@ use bytes::Bytes;
 use tidegate_wire::{RoomName, frame};
 
 use crate::{
+    gate::Toll,
     grant::{Grant, Right, allows},
     join::PendingJoin,
     limits::Limits,
     moment::Moment,
     outbox::{Lane, Outbox},
     pace::Pace,
+    request::Source,
     room::RoomId,
     shard::Link,
 };
@@ -107,6 +109,8 @@ pub struct Session {
     /// Joins whose replay waits for room in the outbox, in order. Boxed: nearly no session has any.
     #[expect(clippy::box_collection, reason = "8 bytes in every session instead of 32")]
     pub parked: Option<Box<VecDeque<(RoomId, PendingJoin)>>>,
+    /// Its own buckets; none where nothing is limited by connection or address.
+    pub(crate) toll: Option<Box<Toll>>,
 }
 
 impl Session {
@@ -130,6 +134,7 @@ impl Session {
             memberships: Vec::new(),
             verifying: None,
             parked: None,
+            toll: None,
         }
     }
 
@@ -137,6 +142,12 @@ impl Session {
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         let grants = self.grants.as_deref().unwrap_or_default();
         allows(grants, room, right)
+    }
+
+    /// Where its publishes come from.
+    pub fn source(&self) -> Source {
+        let address = self.toll.as_ref().map(|toll| toll.address);
+        Source::Client(address.unwrap_or_default())
     }
 
     /// It will be given the rest of a room when that lane of its outbox is clear.

@@ -31,13 +31,15 @@ use tidegate_wire::{
 };
 
 use crate::{
-    Counters, Limits, Moment, Policies, Policy, WallClock,
+    Admission, Counters, GateCounters, Limits, Moment, Policies, Policy, WallClock,
+    admission::Permit,
     drain::Drain,
     encoder::Encoder,
+    gate::Gate,
     grant::Claims,
     join::PendingJoin,
     outbox::{Lane, Pile},
-    request::{Event, Exit, Request, SessionKey, Ticket},
+    request::{Address, Event, Exit, Request, SessionKey, Ticket},
     room::{Attach, Room, RoomId},
     session::{Session, Stage},
 };
@@ -76,6 +78,8 @@ pub struct Setup {
     pub policies: Policies,
     /// Every bound.
     pub limits: Limits,
+    /// Who is let in when there is more than can be served.
+    pub admission: Admission,
     /// For stamps and pongs.
     pub wall: WallClock,
     /// For made-up names: different at every start.
@@ -134,6 +138,8 @@ pub(crate) enum Pending {
 #[derive(Debug)]
 pub(crate) struct Ticketed {
     pub(crate) pending: Pending,
+    /// Its place, where places are limited.
+    pub(crate) permit: Option<Permit>,
 }
 
 /// What is to happen at a moment, unless it is of no more use then.
@@ -151,6 +157,8 @@ pub(crate) enum Timer {
     Walk(RoomId),
     /// A subscriber's `max_rate` lets it have its next batch.
     Rate(ConnId, RoomId),
+    /// Those who wait for a place have waited long enough.
+    Lines,
     /// The room was hot: is it still?
     Heat(RoomId),
     /// Ask for a new token, if this is still the expiry.
@@ -173,6 +181,7 @@ pub struct Shard {
     pub(crate) pile: Pile,
     pub(crate) encoder: Encoder,
     pub(crate) counters: Counters,
+    pub(crate) gate: Gate,
 
     /// For the engine, in order.
     pub(crate) requests: VecDeque<Request>,
@@ -219,6 +228,8 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         // Names come from outside: the seed keeps their collisions from being chosen.
         let hasher = SeedableRandomState::with_seed(setup.seed, SharedSeed::global_fixed());
+        let timeout = setup.limits.request_timeout;
+        let gate = Gate::new(&setup.admission, &setup.policies, timeout, setup.seed);
         Self {
             setup,
             sessions: Slab::new(),
@@ -228,6 +239,7 @@ impl Shard {
             pile: Pile::default(),
             encoder: Encoder::default(),
             counters: Counters::default(),
+            gate,
             requests: VecDeque::new(),
             verify: VecDeque::new(),
             fresh: VecDeque::new(),
@@ -252,14 +264,21 @@ impl Shard {
         }
     }
 
-    /// A WebSocket was opened; none when `sessions_max` is reached, or all are being sent away.
+    /// A WebSocket was opened, from nowhere in particular; as [`Self::handle_open_from`].
     pub fn handle_open(&mut self, link: Link, now: Moment) -> Option<ConnId> {
+        self.handle_open_from(link, Address::default(), now)
+    }
+
+    /// A WebSocket was opened; none when `sessions_max` is reached, or all are being sent away.
+    pub fn handle_open_from(&mut self, link: Link, address: Address, now: Moment) -> Option<ConnId> {
         if self.sessions.len() >= self.setup.limits.sessions_max || self.is_draining() {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.sessions.insert(Session::new(generation, link)) as u32;
+        let mut session = Session::new(generation, link);
+        session.toll = self.gate.toll(address, now);
+        let index = self.sessions.insert(session) as u32;
         let conn = ConnId { index, generation };
         self.set_timer(now + self.setup.limits.connect_timeout, Timer::Connect(conn));
         self.counters.connections += 1;
@@ -461,6 +480,11 @@ impl Shard {
         &self.counters
     }
 
+    /// How admission stands, and what it counted.
+    pub fn gate_counters(&self) -> GateCounters {
+        self.gate.counters()
+    }
+
     /// What waits now.
     pub fn waiting(&self) -> Waiting {
         Waiting {
@@ -595,9 +619,14 @@ impl Shard {
 
     /// Keeps a request until its answer comes, or its time is over.
     pub(crate) fn issue(&mut self, pending: Pending, now: Moment) -> Ticket {
+        self.issue_with(pending, None, now)
+    }
+
+    /// The same for one that has its place.
+    pub(crate) fn issue_with(&mut self, pending: Pending, permit: Option<Permit>, now: Moment) -> Ticket {
         self.ticket += 1;
         let ticket = Ticket(self.ticket);
-        self.pending.insert(ticket, Ticketed { pending });
+        self.pending.insert(ticket, Ticketed { pending, permit });
         self.set_timer(now + self.setup.limits.request_timeout, Timer::Request(ticket));
         ticket
     }
@@ -614,8 +643,8 @@ impl Shard {
                 }
             }
             Timer::Request(ticket) => {
-                if let Some(Ticketed { pending }) = self.pending.remove(&ticket) {
-                    self.on_request_timeout(pending, now);
+                if let Some(ticketed) = self.pending.remove(&ticket) {
+                    self.on_request_timeout(ticketed, now);
                 }
             }
             Timer::Linger(room_id, lingers) => {
@@ -637,6 +666,7 @@ impl Shard {
                     self.begin_walk(room_id, now);
                 }
             }
+            Timer::Lines => self.lines_due(now),
             Timer::Heat(room_id) => self.look_at_heat(room_id, now),
             Timer::Rate(conn, room_id) => {
                 if self.is_ready(conn) {

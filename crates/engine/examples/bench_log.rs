@@ -288,6 +288,7 @@ impl Run {
                 key: Bytes::new(),
                 sent_us: now_us,
                 received_us: now_us,
+                source: tidegate_core::request::Source::Backend,
             }),
         }
     }

@@ -33,7 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_core::{Policy, WallClock, request::Features};
+use tidegate_core::{Admission, Policy, WallClock, request::Features};
 
 pub use bell::Bell;
 pub use metrics::{Metrics, Quantiles};
@@ -134,6 +134,18 @@ impl Engine {
         started: Instant,
         wakers: Vec<Waker>,
     ) -> Result<(Engine, Vec<Port>), EngineError> {
+        Self::start_with(&Admission::default(), config, policies, wall, started, wakers)
+    }
+
+    /// The same, with rates for publishes.
+    pub fn start_with(
+        admission: &Admission,
+        config: &EngineConfig,
+        policies: Vec<Policy>,
+        wall: WallClock,
+        started: Instant,
+        wakers: Vec<Waker>,
+    ) -> Result<(Engine, Vec<Port>), EngineError> {
         if wakers.len() > PORTS_MAX {
             return Err(EngineError::TooManyPorts(wakers.len()));
         }
@@ -161,6 +173,7 @@ impl Engine {
             outlets.push(runner::Outlet::new(events, wake, is_gone));
         }
         drop(requests);
+        let admission = admission.clone();
         let run = runner::Parts {
             store,
             wall,
@@ -176,7 +189,7 @@ impl Engine {
             .spawn(move || {
                 // Before the bell is armed for the first time.
                 let _ = sleeper.set(std::thread::current());
-                runner::run(run, policies)
+                runner::run(run, policies, &admission)
             })?;
         let engine = Engine {
             features: config.features(),

@@ -10,6 +10,8 @@ use std::{
 
 use hdrhistogram::Histogram;
 
+use tidegate_core::admission::Scope;
+
 use crate::Health;
 
 /// Quantiles of a time or a size since the start.
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub duplicates_total: u64,
     /// Publishes rejected.
     pub rejects_total: u64,
+    /// Of them, for want of a token, in the order of [`Scope::ALL`].
+    pub exceeded_total: [u64; Scope::ALL.len()],
     /// Events handed to ports.
     pub events_total: u64,
     /// Groups handled.
@@ -74,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) publications: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) rejects: AtomicU64,
+    exceeded: [AtomicU64; Scope::ALL.len()],
     pub(crate) events: AtomicU64,
     pub(crate) groups: AtomicU64,
     pub(crate) failures: AtomicU64,
@@ -133,6 +138,7 @@ impl Default for Shared {
             publications: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             rejects: AtomicU64::new(0),
+            exceeded: Default::default(),
             events: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -163,6 +169,13 @@ impl Shared {
         self.recorded().health = health;
     }
 
+    /// What the engine's thread has refused for want of tokens.
+    pub(crate) fn set_exceeded(&self, totals: &[u64; Scope::ALL.len()]) {
+        for (shared, total) in self.exceeded.iter().zip(totals) {
+            shared.store(*total, Ordering::Relaxed);
+        }
+    }
+
     /// A group that wrote something.
     pub(crate) fn record_group(&self, publications: u64, append: Duration, sync: Option<Duration>) {
         let mut recorded = self.recorded();
@@ -180,6 +193,7 @@ impl Shared {
             publications_total: read(&self.publications),
             duplicates_total: read(&self.duplicates),
             rejects_total: read(&self.rejects),
+            exceeded_total: std::array::from_fn(|scope| read(&self.exceeded[scope])),
             events_total: read(&self.events),
             groups_total: read(&self.groups),
             failures_total: read(&self.failures),

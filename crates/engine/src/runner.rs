@@ -9,10 +9,14 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
+use foldhash::fast::RandomState;
+use std::hash::BuildHasher;
 use tidegate_core::{
-    Moment, Policies, Policy, WallClock,
-    request::{Event, Request},
+    Admission, Moment, Policies, Policy, WallClock,
+    admission::{Exceeded, Quotas},
+    request::{Event, Request, Ticket},
 };
+use tidegate_wire::{Reject, RejectCode};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -87,6 +91,7 @@ pub(crate) struct Parts {
 
 struct Runner {
     parts: Parts,
+    quotas: Quotas,
     rooms: Rooms,
     failed: Option<StoreError>,
     gone: Vec<bool>,
@@ -94,9 +99,13 @@ struct Runner {
 }
 
 /// Runs until the engine is stopped.
-pub(crate) fn run(parts: Parts, policies: Vec<Policy>) -> Result<(), StoreError> {
+pub(crate) fn run(parts: Parts, policies: Vec<Policy>, admission: &Admission) -> Result<(), StoreError> {
+    let policies = Policies::new(policies);
+    // Keys are users', addresses' and rooms' names: which collide must not be for clients to choose.
+    let seed = RandomState::default().hash_one(0);
     let mut runner = Runner {
-        rooms: Rooms::new(Policies::new(policies)),
+        quotas: Quotas::new(admission, &policies, seed, Moment(0)),
+        rooms: Rooms::new(policies),
         failed: None,
         gone: vec![false; parts.outlets.len()],
         next_tick: Moment(0) + TICK,
@@ -104,6 +113,16 @@ pub(crate) fn run(parts: Parts, policies: Vec<Policy>) -> Result<(), StoreError>
     };
     while runner.turn() {}
     runner.parts.store.close()
+}
+
+/// A rate is spent, here exactly: all that is published comes by.
+fn spent(exceeded: Exceeded, ticket: Ticket) -> Reject {
+    let wait_ms = exceeded.wait.as_millis().clamp(100, 30_000) as u64;
+    // Up to twice that, lest all who were refused come back together.
+    let share = ticket.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let retry_ms = (wait_ms + ((wait_ms * share) >> 32)) as u32;
+    let detail = format!("the rate of this {} is spent", exceeded.scope.name());
+    Reject::retry(RejectCode::RateLimited, retry_ms, detail)
 }
 
 impl Runner {
@@ -153,6 +172,19 @@ impl Runner {
                 self.parts.outlets[port as usize].send(event);
                 continue;
             }
+            if let Request::Publish { ticket, publish } = &request
+                && let Err(exceeded) = self
+                    .quotas
+                    .try_take(&publish.from, publish.source, &publish.room, now)
+            {
+                let event = Event::Published {
+                    ticket: *ticket,
+                    result: Err(spent(exceeded, *ticket)),
+                };
+                self.parts.outlets[port as usize].send(event);
+                group.rejects += 1;
+                continue;
+            }
             let store = &mut self.parts.store;
             if let Err(error) = self.rooms.handle(port, request, now, now_us, store, &mut group) {
                 // The rest of what waits is refused, this group with it.
@@ -164,6 +196,7 @@ impl Runner {
         } else {
             self.tell(group.events.into_iter().chain(group.synced_events));
         }
+        self.parts.shared.set_exceeded(&self.quotas.refused_total);
         let shared = &self.parts.shared;
         shared.groups.fetch_add(1, Ordering::Relaxed);
         shared

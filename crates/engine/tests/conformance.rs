@@ -162,6 +162,7 @@ impl Bench {
             key: Bytes::new(),
             sent_us: 1,
             received_us: 2,
+            source: tidegate_core::request::Source::Backend,
         });
         self.submit(port, Request::Publish { ticket, publish });
         ticket
@@ -183,6 +184,7 @@ impl Bench {
             key: Bytes::copy_from_slice(key.as_bytes()),
             sent_us: 0,
             received_us: 0,
+            source: tidegate_core::request::Source::Backend,
         });
         self.submit(port, Request::Publish { ticket, publish });
         self.published(port, ticket).unwrap();

@@ -29,6 +29,7 @@ fn publish(ticket: u64, name: &str, msg: &str) -> Request {
         key: Bytes::new(),
         sent_us: 0,
         received_us: 0,
+        source: tidegate_core::request::Source::Backend,
     };
     Request::Publish {
         ticket: Ticket(ticket),

@@ -144,6 +144,7 @@ fn check(config: &EngineConfig, steps: Vec<Step>) {
                     key: Bytes::new(),
                     sent_us: 0,
                     received_us: 0,
+                    source: tidegate_core::request::Source::Backend,
                 });
                 let ticket = Ticket(1);
                 let request = Request::Publish { ticket, publish };

@@ -151,6 +151,7 @@ impl World {
             key: name(key),
             sent_us: 0,
             received_us: 0,
+            source: tidegate_core::request::Source::Backend,
         });
         let ticket = Ticket(1);
         match self.ask(Request::Publish { ticket, publish }) {

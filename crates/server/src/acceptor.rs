@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,9 +26,21 @@ use mio::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
+use tidegate_core::{
+    Admission, Moment,
+    admission::{Buckets, Table},
+    request::Address,
+};
 use tracing::{debug, info, warn};
 
-use crate::edge::{AcceptCounters, Refusal};
+use crate::{
+    config::Config,
+    edge::{
+        AcceptCounters, Refusal,
+        connection::Guest,
+        crowd::{Crowd, Full, address_of},
+    },
+};
 use tidegate_engine::Bell;
 
 /// Connections that wait in the kernel to be accepted: a storm's first wave. The
@@ -124,10 +136,57 @@ pub fn connections_that_fit(descriptors: u64) -> usize {
     (descriptors - reserve) as usize
 }
 
+/// A socket on its way to a shard.
+pub(crate) struct Newcomer {
+    pub(crate) socket: TcpStream,
+    /// Where it comes from, if anything depends on it.
+    pub(crate) guest: Option<Box<Guest>>,
+}
+
+/// What depends on where connections come from.
+pub(crate) struct Addresses {
+    pub(crate) crowd: Arc<Crowd>,
+    /// How often each may connect.
+    pub(crate) rate: Option<Buckets<Address>>,
+    /// Shards ask for it.
+    pub(crate) are_limited: bool,
+    /// `Moment(0)`.
+    pub(crate) started: Instant,
+}
+
+impl Addresses {
+    pub(crate) fn new(config: &Config, crowd: Arc<Crowd>, started: Instant) -> Self {
+        let Admission { rates, keys_max, .. } = &config.admission;
+        Self {
+            rate: (rates.address_handshakes)
+                .map(|rate| Buckets::new(rate, *keys_max, rand::random(), Moment(0))),
+            are_limited: crowd.counts() || rates.address_publishes.is_some(),
+            crowd,
+            started,
+        }
+    }
+
+    /// Lets one in, or says why not.
+    fn admit(&mut self, ip: IpAddr) -> Result<Option<Box<Guest>>, Refusal> {
+        let address = address_of(ip);
+        if let Some(rate) = &mut self.rate {
+            let now = Moment(self.started.elapsed().as_nanos() as u64);
+            let taken = rate.try_take(&address, now, 1);
+            taken.map_err(|_| Refusal::AddressRate)?;
+        }
+        if !self.are_limited {
+            return Ok(None);
+        }
+        let place = self.crowd.enter(address).map_err(|Full| Refusal::AddressMax)?;
+        let place = Some(place);
+        Ok(Some(Box::new(Guest { address, place })))
+    }
+}
+
 /// One shard's door.
-pub struct Intake {
+pub(crate) struct Intake {
     /// New sockets.
-    pub sockets: Sender<TcpStream>,
+    pub sockets: Sender<Newcomer>,
     /// Wakes the shard.
     pub bell: Arc<Bell>,
     /// Sockets the shard has or will get; it counts down.
@@ -143,10 +202,11 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Starts to accept from `listener`.
-    pub fn start(
+    pub(crate) fn start(
         mut listener: TcpListener,
         intakes: Vec<Intake>,
         connections_max: usize,
+        addresses: Addresses,
         counters: Arc<AcceptCounters>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -158,6 +218,7 @@ impl Acceptor {
             listener,
             intakes,
             connections_max,
+            addresses,
             counters,
             reserve: open_reserve(),
             doorstep: VecDeque::new(),
@@ -201,6 +262,7 @@ struct Work {
     listener: TcpListener,
     intakes: Vec<Intake>,
     connections_max: usize,
+    addresses: Addresses,
     counters: Arc<AcceptCounters>,
     /// Given up for a moment to accept, and refuse, when descriptors have run out.
     reserve: Option<File>,
@@ -236,6 +298,7 @@ impl Work {
                 thread::sleep(BREATH);
             }
             again = self.accept_batch();
+            self.count_buckets();
             self.sweep_doorstep();
         }
         // Who waits in the kernel's queue has connected: a shard says in words that it is too late.
@@ -243,6 +306,15 @@ impl Work {
             if self.accept_batch().is_none() {
                 break;
             }
+        }
+    }
+
+    fn count_buckets(&self) {
+        let mut table = Table::default();
+        table.add(self.addresses.rate.as_ref());
+        let counts = [table.buckets, table.evicted_total, table.overflowed_total];
+        for (shared, count) in self.counters.buckets.iter().zip(counts) {
+            shared.store(count, Ordering::Relaxed);
         }
     }
 
@@ -274,9 +346,12 @@ impl Work {
 
     fn accept(&mut self, rung: &mut u64) -> Accepted {
         match self.listener.accept() {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 self.counters.accepted_total.fetch_add(1, Ordering::Relaxed);
-                self.place(socket, rung);
+                match self.addresses.admit(peer.ip()) {
+                    Ok(guest) => self.place(Newcomer { socket, guest }, rung),
+                    Err(refusal) => self.refuse(socket, refusal),
+                }
                 Accepted::One
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Accepted::None,
@@ -298,7 +373,7 @@ impl Work {
     }
 
     /// Hands a socket to the least loaded shard that has room.
-    fn place(&mut self, mut socket: TcpStream, rung: &mut u64) {
+    fn place(&mut self, mut newcomer: Newcomer, rung: &mut u64) {
         let load = |intake: &Intake| intake.load.load(Ordering::Relaxed);
         let total: usize = self.intakes.iter().map(load).sum();
         if total >= self.connections_max {
@@ -309,20 +384,20 @@ impl Work {
                 );
             }
             self.is_full = true;
-            return self.refuse(socket, Refusal::ConnectionsMax);
+            return self.refuse(newcomer.socket, Refusal::ConnectionsMax);
         }
         if self.is_full && total < self.connections_max - self.connections_max / 16 {
             info!(connections = total, "room for connections again");
             self.is_full = false;
         }
         let Some(least) = (0..self.intakes.len()).min_by_key(|index| load(&self.intakes[*index])) else {
-            return self.refuse(socket, Refusal::ShardsBusy);
+            return self.refuse(newcomer.socket, Refusal::ShardsBusy);
         };
         for step in 0..self.intakes.len() {
             let index = (least + step) % self.intakes.len();
             let intake = &self.intakes[index];
             intake.load.fetch_add(1, Ordering::Relaxed);
-            match intake.sockets.try_send(socket) {
+            match intake.sockets.try_send(newcomer) {
                 Ok(()) => {
                     *rung |= 1 << (index % 64);
                     return;
@@ -331,11 +406,11 @@ impl Work {
                     intake.load.fetch_sub(1, Ordering::Relaxed);
                     // Its owner must know that it has work.
                     intake.bell.ring();
-                    socket = back;
+                    newcomer = back;
                 }
             }
         }
-        self.refuse(socket, Refusal::ShardsBusy);
+        self.refuse(newcomer.socket, Refusal::ShardsBusy);
     }
 
     fn refuse(&mut self, socket: TcpStream, refusal: Refusal) {

@@ -97,6 +97,8 @@ pub enum ShardCommand {
 pub struct ShardCounters {
     /// Sessions, rooms, outboxes.
     pub core: tidegate_core::Counters,
+    /// Admission.
+    pub gate: tidegate_core::GateCounters,
     /// Sockets, bytes, turns.
     pub edge: EdgeCounters,
 }

@@ -21,10 +21,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, bounded};
-use mio::{
-    Poll,
-    net::{TcpListener, TcpStream},
-};
+use mio::{Poll, net::TcpListener};
 use tidegate_core::{
     Policy, WallClock,
     drain::{ComeBack, Pacing},
@@ -35,7 +32,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
 
 use crate::{
-    acceptor::{self, Acceptor, INTAKE_MAX, Intake, SocketOptions},
+    acceptor::{self, Acceptor, Addresses, INTAKE_MAX, Intake, Newcomer, SocketOptions},
     api::{self, BackOffice},
     auth::{JwksError, Verifier},
     config::{Config, DrainConfig},
@@ -45,7 +42,9 @@ use crate::{
     edge::{
         AcceptCounters,
         authority::{AuthorityParts, KeyKeeper},
+        crowd::{Crowd, CrowdLimits},
         handshake::Door,
+        memory::{Memory, Watchman, memory_max},
         origin::Origins,
         tls::{Certificates, TlsError, TlsFiles},
         unsent::Unsent,
@@ -125,6 +124,7 @@ pub struct Server {
     keys: Option<KeyKeeper>,
     certificates: Option<Certificates>,
     ticker: Option<Ticker>,
+    watchman: Watchman,
     office: BackOffice,
     engine: Engine,
 }
@@ -156,6 +156,10 @@ impl Server {
         let news = Arc::new(Notify::new());
         let (engine, mut ports) = start_engine(config, wall, started, &nests, &news)?;
 
+        let memory = Memory::new(config.edge.memory_max.unwrap_or_else(memory_max));
+        let bells = nests.iter().map(|nest| nest.bell.clone()).collect();
+        let watchman =
+            Watchman::start(memory.clone(), bells).map_err(ServeError::system("the watch over memory"))?;
         let (wanted, keys_wanted) = mpsc::channel(1);
         let (back_office, handed_over) = mpsc::channel(HANDED_OVER_MAX);
         let common = Common {
@@ -175,6 +179,7 @@ impl Server {
                 wanted,
             },
             back_office,
+            memory: memory.clone(),
         };
         let api_port = ports.pop();
         let ticker = config.demo.then(|| ports.pop()).flatten().map(Ticker::start);
@@ -212,6 +217,8 @@ impl Server {
             is_development: config.is_development(),
             has_demo: config.demo,
             accepted: counters.clone(),
+            memory,
+            calls: config.admission.calls,
             drain: config.drain,
             is_draining: is_draining.clone(),
             want_drain,
@@ -219,7 +226,12 @@ impl Server {
             started,
         });
         let office = office.map_err(ServeError::system("the back office"))?;
-        let acceptor = Acceptor::start(listener, intakes, connections_max, counters)
+        let crowd = Crowd::new(CrowdLimits {
+            per_user_max: config.edge.connections_per_user_max,
+            per_address_max: config.edge.connections_per_address_max,
+        });
+        let addresses = Addresses::new(config, crowd, started);
+        let acceptor = Acceptor::start(listener, intakes, connections_max, addresses, counters)
             .map_err(ServeError::system("the acceptor"))?;
         info!(%addr, shards = config.shards, connections_max, "listening");
         Ok(Self {
@@ -233,6 +245,7 @@ impl Server {
             keys,
             certificates,
             ticker,
+            watchman,
             office,
             engine,
         })
@@ -305,6 +318,7 @@ impl Server {
         drop(self.certificates);
         drop(self.keys);
         drop(self.ticker);
+        drop(self.watchman);
         for shard in &self.shards {
             shard.tell(ShardCommand::ShutDown { until }, until + GRACE);
         }
@@ -369,6 +383,7 @@ struct Common<'a> {
     certificates: Option<&'a Certificates>,
     authority: AuthorityParts,
     back_office: mpsc::Sender<HandedOver>,
+    memory: Arc<Memory>,
 }
 
 impl Common<'_> {
@@ -384,7 +399,7 @@ impl Common<'_> {
     fn start_shard(&self, index: usize, nest: Nest, port: Port) -> Result<(ShardThread, Intake), ServeError> {
         let Nest { poll, bell } = nest;
         let (handle, commands) = ShardHandle::new(bell.clone());
-        let (sockets, intake): (_, Receiver<TcpStream>) = bounded(INTAKE_MAX);
+        let (sockets, intake): (_, Receiver<Newcomer>) = bounded(INTAKE_MAX);
         let load = Arc::new(AtomicUsize::new(0));
         let parts = Parts {
             index: index as u16,
@@ -392,6 +407,7 @@ impl Common<'_> {
             bell: bell.clone(),
             policies: self.policies_of_a_shard(),
             limits: self.config.limits.clone(),
+            admission: self.config.admission.clone(),
             edge: self.config.edge.clone(),
             wall: self.wall,
             started: self.started,
@@ -404,6 +420,7 @@ impl Common<'_> {
             tls: self.certificates.map(Certificates::current),
             authority: self.authority.clone(),
             back_office: self.back_office.clone(),
+            memory: self.memory.clone(),
         };
         let thread = thread::Builder::new()
             .name(format!("shard-{index}"))
@@ -428,7 +445,8 @@ fn start_engine(
     let api = std::iter::once(Box::new(move || news.notify_one()) as Waker);
     // The ticker looks for itself, twice a second.
     let ticker = config.demo.then(|| Box::new(|| ()) as Waker);
-    let (engine, ports) = Engine::start(
+    let (engine, ports) = Engine::start_with(
+        &config.admission,
         &config.engine,
         config.namespaces.clone(),
         wall,

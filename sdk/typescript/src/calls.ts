@@ -86,8 +86,9 @@ export class Calls {
     return entry.call;
   }
 
-  has(id: number): boolean {
-    return this.#inFlight.has(id);
+  /** The command in flight under this id. */
+  of(id: number): Call | undefined {
+    return this.#inFlight.get(id)?.call;
   }
 
   /** It may succeed later: it waits again, unless it was tried too often, which is told by false. */

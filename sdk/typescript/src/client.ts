@@ -22,6 +22,7 @@ import {
   type Published,
   type PublishOptions,
   RejectError,
+  type Rejected,
   type RoomListener,
   Session,
   type State,
@@ -66,6 +67,8 @@ export interface ClientEvents {
   state: { state: State; why: string };
   /** A connection stands. */
   connected: Connected;
+  /** The server said no to a command: for now, and it is sent again; or for good, and its promise fails. */
+  rejected: Rejected;
   /** The server will close this connection, and wants us back after so many milliseconds: we come by ourselves, and miss nothing. */
   draining: { inMs: number };
 }
@@ -234,6 +237,7 @@ export class Client extends Emitter<ClientEvents> {
         this.#connected = connected;
         this.emit("connected", connected);
       },
+      onRejected: (rejected: Rejected) => this.emit("rejected", rejected),
       onDraining: (inMs: number) => this.emit("draining", { inMs }),
     };
     const limits = { ...LIMITS, ...options.limits };

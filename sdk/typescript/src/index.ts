@@ -20,6 +20,7 @@ export {
   type Published,
   type PublishOptions,
   RejectError,
+  type Rejected,
   type State,
   type Wishes,
 } from "./session.js";

@@ -8,6 +8,7 @@
 // what is in flight: calls.ts). Rooms keep their position, so that a reconnect misses nothing, or is
 // told what it missed.
 
+import { RetryBudget } from "./budget.js";
 import { type Call, Calls } from "./calls.js";
 import { Clock } from "./clock.js";
 import type { Codec, CommandName, Message } from "./codec.js";
@@ -43,7 +44,7 @@ export class RejectError extends Error {
   constructor(
     /** The server's number; 0 for a reason of the client's own. */
     readonly code: number,
-    /** Its name, such as `forbidden`; of the client's own: `queue_full`, `timeout`, `closed`. */
+    /** Its name, such as `forbidden`; of the client's own: `queue_full`, `timeout`, `closed`, `retries_spent`. */
     readonly reason: string,
     detail: string,
   ) {
@@ -119,8 +120,21 @@ export interface Host {
 export interface Listener {
   onState(state: State, why: string): void;
   onConnected(connected: Connected): void;
+  onRejected?(rejected: Rejected): void;
   /** The server will close this connection; the session comes back after so many milliseconds. */
   onDraining(inMs: number): void;
+}
+
+/** The server said no to a command. */
+export interface Rejected {
+  /** Which kind. */
+  readonly command: CommandName;
+  /** The server's number, and its name, such as `overloaded`. */
+  readonly code: number;
+  readonly reason: string;
+  readonly detail: string;
+  /** Milliseconds until it is sent again; absent if it is not, and the promise fails. */
+  readonly retryInMs: number | undefined;
 }
 
 /** What a room is told. */
@@ -227,6 +241,7 @@ export class Session {
   /** Left while their join was on its way with `connect`. */
   readonly #left = new Set<string>();
   readonly #calls: Calls;
+  readonly #budget: RetryBudget;
   readonly #joins = new Map<number, RoomState>();
   readonly #pings = new Map<number, number>();
 
@@ -238,6 +253,7 @@ export class Session {
     private readonly limits: Limits = LIMITS,
   ) {
     this.#calls = new Calls(limits);
+    this.#budget = new RetryBudget(host.now());
     this.#inbox = new Inbox(codec);
     const word = () => Math.floor(host.random() * 0x1_0000_0000).toString(36);
     this.#msgPrefix = `${word()}${word()}`;
@@ -520,6 +536,7 @@ export class Session {
     const room = this.#joins.get(id);
     const pingSentAt = this.#pings.get(id);
     if (call) {
+      this.#budget.done();
       call.resolve(body);
       this.#work(this.host.now());
     } else if (room) {
@@ -585,11 +602,19 @@ export class Session {
     const jitter = reject.code === DRAINING ? 0 : this.host.random();
     const after = now + (reject.retryAfterMs ?? 1_000) * (1 + jitter);
     const room = this.#joins.get(id);
-    if (this.#calls.has(id)) {
-      if (!isRetryable(reject.code) || !this.#calls.putBack(id, after)) this.#calls.answered(id)?.reject(error);
+    const tell = (command: CommandName, retryAt: number | undefined) => {
+      const { code, name: reason, detail } = reject;
+      const retryInMs = retryAt === undefined ? undefined : retryAt - now;
+      this.listener.onRejected?.({ command, code, reason, detail, retryInMs });
+    };
+    const call = this.#calls.of(id);
+    if (call) {
+      this.#onCallRejected(id, call, error, after, tell);
       this.#work(now);
     } else if (room) {
       this.#joins.delete(id);
+      tell("join", isRetryable(reject.code) ? after : undefined);
+      // A room is not given up: it waits as long as it is told to, and takes no tries from commands.
       if (isRetryable(reject.code)) room.retryAt = after;
       else if (reject.name === "already_joined") {
         // An earlier join was done after all, from a place that we do not know: begin again.
@@ -606,6 +631,26 @@ export class Session {
       // The close that follows says whether to come back.
       this.#token = undefined;
     }
+  }
+
+  #onCallRejected(
+    id: number,
+    call: Call,
+    error: RejectError,
+    after: number,
+    tell: (command: CommandName, retryAt: number | undefined) => void,
+  ): void {
+    let why = error;
+    if (isRetryable(error.code)) {
+      if (!this.#budget.take(this.host.now())) {
+        why = new RejectError(error.code, "retries_spent", `too many commands were rejected lately; ${error.message}`);
+      } else if (this.#calls.putBack(id, after)) {
+        return tell(call.name, after);
+      }
+    }
+    this.#calls.answered(id);
+    tell(call.name, undefined);
+    call.reject(why);
   }
 
   #onJoined(room: RoomState, joined: Joined): void {

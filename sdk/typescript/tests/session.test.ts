@@ -3,7 +3,15 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { CODECS } from "../src/codec.js";
 import type { Publication } from "../src/frames.js";
-import { LIMITS, type JoinOptions, type Limits, type RejectError, Session, type State } from "../src/session.js";
+import {
+  LIMITS,
+  type JoinOptions,
+  type Limits,
+  type Rejected,
+  type RejectError,
+  Session,
+  type State,
+} from "../src/session.js";
 
 const EPOCH = "00000000000000aa";
 
@@ -22,6 +30,7 @@ class World {
   wake: number | undefined;
   sent: Sent[] = [];
   states: [State, string][] = [];
+  rejected: Rejected[] = [];
   slots: number[] = [];
   readonly session: Session;
 
@@ -49,6 +58,7 @@ class World {
     const listener = {
       onState: (state: State, why: string) => this.states.push([state, why]),
       onConnected: () => {},
+      onRejected: (rejected: Rejected) => this.rejected.push(rejected),
       onDraining: (inMs: number) => this.slots.push(inMs),
     };
     this.session = new Session(host, listener, CODECS.json, { name: "test", version: "0" }, { ...LIMITS, ...limits });
@@ -632,4 +642,72 @@ test("the clock trusts the shortest round trip", () => {
   clock.add(2_000, 2_105, 2_105, 2_010);
   clock.add(3_000, 3_400, 3_400, 3_500);
   expect([clock.offset, clock.roundTrip, clock.uncertainty]).toEqual([100, 10, 5]);
+});
+
+describe("an overloaded server", () => {
+  const reject = (id: number, more: object = {}) => ({
+    id,
+    reject: { code: 102, name: "overloaded", retry_after_ms: 400, ...more },
+  });
+  const publishes = (world: World) => world.take().filter((frame) => "publish" in frame);
+
+  test("is asked again with the same msg, not before it said and not all at once", async () => {
+    const world = new World();
+    world.connect();
+    const result = world.session.publish("chat:a", 1, {});
+    const [first] = publishes(world);
+    world.say(reject(first?.id ?? 0));
+    expect(world.rejected).toEqual([
+      { command: "publish", code: 102, reason: "overloaded", detail: "", retryInMs: 600 },
+    ]);
+    world.pass(599);
+    expect(publishes(world)).toEqual([]);
+    world.pass(1);
+    const [again] = publishes(world);
+    expect((again?.publish as { msg: string }).msg).toBe((first?.publish as { msg: string }).msg);
+    world.say({ id: again?.id, ok: { epoch: EPOCH, offset: 1 } });
+    await expect(result).resolves.toMatchObject({ duplicate: false });
+  });
+
+  test("is knocked at no more often than a tenth of what it did, and twice a second", async () => {
+    const world = new World({ tries: 1_000 });
+    world.connect();
+    const outcomes: string[] = [];
+    let sent = 0;
+    for (let n = 0; n < 100; n++) {
+      world.session.publish("chat:a", n, {}).catch((error: RejectError) => outcomes.push(error.reason));
+      for (const { id } of publishes(world)) {
+        sent++;
+        world.say(reject(id, { retry_after_ms: 10 }));
+      }
+      world.pass(100);
+      for (const { id } of publishes(world)) {
+        sent++;
+        world.say(reject(id, { retry_after_ms: 10 }));
+      }
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    // Twenty at the start, two in each of ten seconds: the rest were first tries, and failed at once.
+    expect(sent - 100).toBeLessThanOrEqual(40);
+    expect(sent - 100).toBeGreaterThan(25);
+    expect(outcomes.length).toBeGreaterThan(90);
+    expect(new Set(outcomes)).toEqual(new Set(["retries_spent"]));
+    expect(world.rejected.filter(({ retryInMs }) => retryInMs === undefined).length).toBe(outcomes.length);
+  });
+
+  test("does not lose a room, however often it says no", () => {
+    const world = new World();
+    const room = new Listened();
+    world.connect();
+    world.session.join("chat:a", {}, room);
+    for (let n = 0; n < 100; n++) {
+      const [join] = world.take().filter((frame) => "join" in frame);
+      if (!join) throw new Error("no join was sent");
+      world.say(reject(join.id));
+      world.pass(600);
+    }
+    const [join] = world.take();
+    world.say(joined(join?.id ?? 0, 3));
+    expect([room.joined, room.removed.length]).toEqual([1, 0]);
+  });
 });

@@ -72,6 +72,17 @@ pub enum Class {
 impl Class {
     /// Those that can be refused, first to go first.
     pub const SHEDDABLE: [Self; 4] = [Self::Lossy, Self::Replay, Self::Handshake, Self::Publish];
+
+    /// Returns the label's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lossy => "lossy",
+            Self::Replay => "replay",
+            Self::Handshake => "handshake",
+            Self::Publish => "publish",
+            Self::Control => "control",
+        }
+    }
 }
 
 /// When a class is refused, and when it is let in again.

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_core::{
-    ConnId, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
+    Admission, ConnId, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
     grant::{Claims, Grant, Right, Rights},
     request::{Attachment, Event, Exit, Request, StatePage, StateQuery},
     shard::RoomOrder,
@@ -326,10 +326,19 @@ impl World {
     }
 
     pub fn with_policies(limits: Limits, policies: impl IntoIterator<Item = Policy>) -> Self {
+        Self::with_admission(Admission::default(), limits, policies)
+    }
+
+    pub fn with_admission(
+        admission: Admission,
+        limits: Limits,
+        policies: impl IntoIterator<Item = Policy>,
+    ) -> Self {
         let setup = Setup {
             index: 0,
             policies: Policies::new(policies),
             limits,
+            admission,
             wall: WallClock { origin_us: 0 },
             seed: 7,
         };
@@ -514,6 +523,22 @@ impl World {
             for event in events {
                 self.shard.handle_event(event, self.now);
             }
+        }
+        self.turn();
+    }
+
+    /// The engine answers the first `count` of what it holds, and goes on holding.
+    pub fn serve(&mut self, count: usize) {
+        let mut events = Vec::new();
+        for _ in 0..count {
+            let held = self.engine.held.as_mut().expect("it holds");
+            let Some(request) = held.pop_front() else {
+                break;
+            };
+            self.engine.handle(request, &mut events);
+        }
+        for event in events {
+            self.shard.handle_event(event, self.now);
         }
         self.turn();
     }

@@ -13,13 +13,17 @@ use prometheus_client::{
     metrics::MetricType,
     registry::Registry,
 };
+use tidegate_core::{
+    GateCounters, LimitCounters,
+    admission::{Class, Scope, Table},
+};
 use tidegate_engine::{Metrics as EngineMetrics, Quantiles};
 use tidegate_wire::{CloseReason, RejectCode};
 
 use super::routes::ROUTES;
 use crate::{
     control::ShardCounters,
-    edge::{AcceptCounters, HandshakeFailure, Refusal, handshake::TARGET},
+    edge::{AcceptCounters, HandshakeFailure, Refusal, handshake::TARGET, memory::Memory},
 };
 
 /// One metric, as it is declared.
@@ -144,6 +148,76 @@ pub const METRICS: &[Metric] = &[
         "tidegate_closes",
         &["reason"],
         "Connections closed by the server; `other` ended by themselves or by RFC 6455's codes",
+    ),
+    gauge(
+        "tidegate_admission_limit",
+        &["class"],
+        "Most of a class that may be under way now, summed over shards; 0 without a limit",
+    ),
+    gauge(
+        "tidegate_admission_in_flight",
+        &["class"],
+        "Of a class under way now",
+    ),
+    gauge(
+        "tidegate_admission_waiting",
+        &["class"],
+        "Of a class waiting for a place now",
+    ),
+    gauge(
+        "tidegate_admission_latency_seconds",
+        &["class"],
+        "How long a class took in the last window, the slowest shard's median",
+    ),
+    counter(
+        "tidegate_admission_waited",
+        &["class"],
+        "Of a class that had to wait for a place",
+    ),
+    counter(
+        "tidegate_admission_refused",
+        &["class"],
+        "Of a class refused because the limit was reached",
+    ),
+    counter(
+        "tidegate_admission_probes",
+        &["class"],
+        "Times the latency without a queue was measured",
+    ),
+    counter(
+        "tidegate_rates_exceeded",
+        &["scope"],
+        "Commands and publishes rejected because a bucket was empty",
+    ),
+    gauge(
+        "tidegate_buckets",
+        &[],
+        "Token buckets in memory: of users, addresses and rooms that took from theirs",
+    ),
+    counter(
+        "tidegate_buckets_evicted",
+        &[],
+        "Full buckets that gave their place to a newcomer",
+    ),
+    counter(
+        "tidegate_buckets_overflowed",
+        &[],
+        "Requests that found no place for a bucket of their own and took from the shared one",
+    ),
+    gauge(
+        "tidegate_shedding",
+        &["class"],
+        "Shards that refuse a class now for want of memory",
+    ),
+    counter(
+        "tidegate_shed",
+        &["class"],
+        "Refused for want of memory; `lossy`: deliveries left out",
+    ),
+    gauge(
+        "tidegate_memory_max_bytes",
+        &[],
+        "Resident memory at which all that can be shed is shed",
     ),
     gauge("tidegate_outbox_bytes", &[], "Bytes waiting in all outboxes"),
     counter("tidegate_read_bytes", &[], "Bytes read from sockets"),
@@ -305,6 +379,8 @@ pub(super) struct Sources<'a> {
     pub(super) is_draining: bool,
     pub(super) requests: &'a RequestCounts,
     pub(super) started: Instant,
+    pub(super) calls: LimitCounters,
+    pub(super) memory: &'a Memory,
 }
 
 /// One metric's series: a label's value and a number.
@@ -441,6 +517,30 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
             ));
             closes
         }
+        "tidegate_admission_limit" => classes(sources, Sum::Total, |limit| limit.limit as f64),
+        "tidegate_admission_in_flight" => classes(sources, Sum::Total, |limit| limit.in_flight as f64),
+        "tidegate_admission_waiting" => classes(sources, Sum::Total, |limit| limit.waiting as f64),
+        "tidegate_admission_latency_seconds" => {
+            classes(sources, Sum::Greatest, |limit| limit.latency_ns as f64 / 1e9)
+        }
+        "tidegate_admission_waited" => classes(sources, Sum::Total, |limit| limit.waited_total as f64),
+        "tidegate_admission_refused" => classes(sources, Sum::Total, |limit| limit.refused_total as f64),
+        "tidegate_admission_probes" => classes(sources, Sum::Total, |limit| limit.probes_total as f64),
+        "tidegate_rates_exceeded" => {
+            let sum = |scope: Scope| {
+                let shards = sources.shards.iter();
+                let shards: u64 = shards.map(|s| s.gate.exceeded_total[scope as usize]).sum();
+                shards + engine.exceeded_total[scope as usize]
+            };
+            let scopes = Scope::ALL.iter();
+            scopes.map(|scope| (scope.name(), sum(*scope) as f64)).collect()
+        }
+        "tidegate_buckets" => buckets(sources, 0, |table| table.buckets),
+        "tidegate_buckets_evicted" => buckets(sources, 1, |table| table.evicted_total),
+        "tidegate_buckets_overflowed" => buckets(sources, 2, |table| table.overflowed_total),
+        "tidegate_shedding" => shed(sources, |gate| gate.is_shedding),
+        "tidegate_shed" => shed(sources, |gate| gate.shed_total),
+        "tidegate_memory_max_bytes" => one(sources.memory.bytes_max()),
         "tidegate_outbox_bytes" => core(|c| c.outbox_bytes),
         "tidegate_read_bytes" => edge(|c| c.read_bytes_total),
         "tidegate_written_bytes" => edge(|c| c.written_bytes_total),
@@ -483,6 +583,45 @@ fn fill(name: &str, sources: &Sources<'_>) -> Series {
     }
 }
 
+/// How the shards' numbers become one.
+#[derive(Clone, Copy)]
+enum Sum {
+    Total,
+    Greatest,
+}
+
+fn classes(sources: &Sources<'_>, sum: Sum, read: fn(&LimitCounters) -> f64) -> Series {
+    let of_shards = |limit: fn(&ShardCounters) -> &LimitCounters| {
+        let numbers = sources.shards.iter().map(|shard| read(limit(shard)));
+        match sum {
+            Sum::Total => numbers.sum(),
+            Sum::Greatest => numbers.fold(0.0, f64::max),
+        }
+    };
+    vec![
+        ("publish", of_shards(|shard| &shard.gate.limits[0])),
+        ("replay", of_shards(|shard| &shard.gate.limits[1])),
+        ("handshake", of_shards(|shard| &shard.edge.handshakes)),
+        ("call", read(&sources.calls)),
+    ]
+}
+
+/// Those of shards, and the acceptor's, of which `column` tells.
+fn buckets(sources: &Sources<'_>, column: usize, read: fn(&Table) -> u64) -> Series {
+    let shards: u64 = sources.shards.iter().map(|shard| read(&shard.gate.buckets)).sum();
+    let acceptor = sources.accepted.buckets[column].load(Ordering::Relaxed);
+    vec![("", (shards + acceptor) as f64)]
+}
+
+fn shed(sources: &Sources<'_>, read: fn(&GateCounters) -> [u64; Class::SHEDDABLE.len()]) -> Series {
+    let sum = |class: Class| -> u64 {
+        let shards = sources.shards.iter();
+        shards.map(|shard| read(&shard.gate)[class as usize]).sum()
+    };
+    let series = Class::SHEDDABLE.iter();
+    series.map(|class| (class.name(), sum(*class) as f64)).collect()
+}
+
 fn quantiles(of: &Quantiles) -> Series {
     vec![("0.5", of.p50), ("0.95", of.p95), ("0.99", of.p99), ("1", of.max)]
 }
@@ -514,6 +653,7 @@ mod tests {
         render(&Sources {
             shards: vec![ShardCounters {
                 core: Default::default(),
+                gate: Default::default(),
                 edge: Default::default(),
             }],
             accepted: &AcceptCounters::default(),
@@ -522,6 +662,8 @@ mod tests {
             is_draining: false,
             requests: &requests,
             started: Instant::now(),
+            calls: LimitCounters::default(),
+            memory: &Memory::default(),
         })
     }
 

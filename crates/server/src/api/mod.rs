@@ -10,6 +10,7 @@
 //! scraped, `sending_away` how clients are told to come back later, `assets` the pages in the binary.
 
 mod assets;
+mod calls;
 mod engine;
 mod metrics;
 mod problem;
@@ -26,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_core::Policy;
+use tidegate_core::{Policy, admission::Adaptive};
 use tidegate_engine::{Port, Watch};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -34,7 +35,7 @@ use crate::{
     auth::ApiKeys,
     config::{DrainConfig, EdgeLimits},
     control::{HandedOver, ShardHandle},
-    edge::AcceptCounters,
+    edge::{AcceptCounters, memory::Memory},
 };
 
 pub use metrics::{METRICS, Metric};
@@ -62,6 +63,10 @@ pub struct Parts {
     pub has_demo: bool,
     /// What the acceptor counts.
     pub accepted: Arc<AcceptCounters>,
+    /// How memory stands.
+    pub memory: Arc<Memory>,
+    /// The limit of calls.
+    pub calls: Adaptive,
     /// How clients are sent away.
     pub drain: DrainConfig,
     /// All are being sent away.
@@ -91,6 +96,8 @@ struct State {
     body_bytes_max: usize,
     started: Instant,
     requests: metrics::RequestCounts,
+    memory: Arc<Memory>,
+    calls: calls::Calls,
 }
 
 impl State {
@@ -155,6 +162,8 @@ async fn run(parts: Parts, stopped: oneshot::Receiver<()>) {
         body_bytes_max: limits.http_body_bytes_max,
         started: parts.started,
         requests: metrics::RequestCounts::default(),
+        memory: parts.memory,
+        calls: calls::Calls::new(&parts.calls, parts.started),
     });
     let routes = routes::router(state.clone());
     let news = parts.news;

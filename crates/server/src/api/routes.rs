@@ -17,8 +17,10 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tidegate_core::{
-    Policy, check_lane,
-    request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, StateQuery},
+    Policy,
+    admission::{Class, Marks},
+    check_lane,
+    request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, Source, StateQuery},
     shard::RoomOrder,
 };
 use tidegate_engine::Health;
@@ -78,6 +80,9 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 pub(super) type Shared = Extract<Arc<State>>;
 pub(super) type Answered = Result<Response<Body>, Problem>;
+
+/// When to publish again while memory is short.
+const SHED_RETRY_MS: u32 = 2_000;
 
 pub(super) fn router(state: Arc<State>) -> Router {
     // Who may not is told so from the head alone: a stranger cannot make us hold a body.
@@ -187,7 +192,13 @@ async fn authorize(
 ) -> Answered {
     let caller = caller(&state, request.headers(), scope)?;
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let call = state.calls.try_begin().map_err(|wait| {
+        let detail = "more calls than can be answered";
+        Reject::retry(RejectCode::Overloaded, wait.as_millis() as u32, detail)
+    })?;
+    let response = next.run(request).await;
+    call.end(!response.status().is_server_error());
+    Ok(response)
 }
 
 fn caller(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
@@ -432,11 +443,17 @@ fn new_publication(
         key: text("key", &publish.key, KEY_BYTES_MAX)?,
         sent_us: 0,
         received_us: now_us.as_micros() as u64,
+        source: Source::Backend,
         room,
     })
 }
 
 fn submit(state: &State, publication: NewPublication) -> Result<Answer, Problem> {
+    // The last that a shard sheds, too: it says the same to its clients.
+    if state.memory.pressure().share() >= Marks::default().refuse[Class::Publish as usize] {
+        let detail = "the server is short of memory";
+        return Err(Reject::retry(RejectCode::Overloaded, SHED_RETRY_MS, detail).into());
+    }
     let publish = Box::new(publication);
     let answer = state
         .engine
@@ -717,6 +734,8 @@ async fn scrape(Extract(state): Shared) -> Answered {
         is_draining: state.is_draining.load(Ordering::Relaxed),
         requests: &state.requests,
         started: state.started,
+        calls: state.calls.counters(),
+        memory: &state.memory,
     });
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

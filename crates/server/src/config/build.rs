@@ -9,7 +9,8 @@ use std::{
 };
 
 use tidegate_core::{
-    Lane, Limits, Policy,
+    Admission, Lane, Limits, Policy,
+    admission::{Adaptive, Rate, Rates, Rule},
     drain::ComeBack,
     policy::{Crowd, Durability, Hot, PresencePolicy, Retention, StatePolicy},
 };
@@ -40,6 +41,9 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
     let limits_part = of("limits", &keys::LIMITS);
     let limits = limits(&limits_part);
     let edge = edge_limits(&limits_part);
+    let admission_part = of("admission", &keys::ADMISSION);
+    let admission = admission(&admission_part, problems);
+    let burst = admission_part.duration("burst");
     let engine_part = of("engine", &keys::ENGINE);
     let auth = auth(&of("auth", &keys::AUTH), folder, problems);
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -69,10 +73,11 @@ pub(super) fn config(root: &Table, folder: &Path, overrides: &Overrides, problem
             .collect(),
         limits,
         edge,
+        admission,
         drain,
         api_keys: api_keys(&of("api", &keys::API), folder, problems),
         deflate: of("deflate", &keys::DEFLATE).flag("enabled"),
-        namespaces: namespaces(root, problems),
+        namespaces: namespaces(root, burst, problems),
     };
     check_origins(root, problems);
     check_limits(&limits_part, &config, problems);
@@ -152,6 +157,9 @@ pub(super) fn edge_limits(table: &Table) -> EdgeLimits {
         connections_max: table
             .number_or_auto("connections_max")
             .map(|number| number as usize),
+        connections_per_user_max: table.size("connections_per_user_max"),
+        connections_per_address_max: table.size("connections_per_address_max"),
+        memory_max: table.number_or_auto("memory_max"),
         handshakes_max: table.size("handshakes_max"),
         handshake_timeout: table.duration("handshake_timeout"),
         head_bytes_max: table.size("head_bytes_max"),
@@ -164,6 +172,78 @@ pub(super) fn edge_limits(table: &Table) -> EdgeLimits {
         http_head_timeout: table.duration("http_head_timeout"),
         http_request_timeout: table.duration("http_request_timeout"),
     }
+}
+
+// ---- admission
+
+fn admission(table: &Table, problems: &mut Problems) -> Admission {
+    let burst = table.duration("burst");
+    Admission {
+        publishes: adaptive(table, "publishes", problems),
+        replays: adaptive(table, "replays", problems),
+        handshakes: handshakes(table, problems),
+        calls: adaptive(table, "calls", problems),
+        stall_max: table.duration("stall_max"),
+        rates: Rates {
+            connection_commands: rate(table, "connection_commands", burst),
+            connection_publishes: rate(table, "connection_publishes", burst),
+            user_publishes: rate(table, "user_publishes", burst),
+            address_publishes: rate(table, "address_publishes", burst),
+            server_publishes: rate(table, "server_publishes", burst),
+            address_handshakes: rate(table, "address_handshakes", burst),
+        },
+        keys_max: table.size("keys_max"),
+    }
+}
+
+/// What is not said of a class is said for all.
+fn adaptive(table: &Table, class: &str, problems: &mut Problems) -> Adaptive {
+    let own = table.table(class);
+    let place = |key: &str| own.filter(|own| own.is_written(key)).unwrap_or(table);
+    let adaptive = Adaptive {
+        rule: match place("rule").text("rule") {
+            Some("vegas") => Rule::Vegas,
+            Some("aimd") => Rule::Aimd,
+            Some("off") => Rule::Off,
+            _ => Rule::Gradient2,
+        },
+        floor: place("floor").count("floor"),
+        ceiling: place("ceiling").count("ceiling"),
+    };
+    if adaptive.floor > adaptive.ceiling {
+        let (low, high) = (place("floor"), place("ceiling"));
+        let span = low.span("floor").or(high.span("ceiling"));
+        let message = format!(
+            "the floor of `admission.{class}` ({}) is above its ceiling ({})",
+            adaptive.floor, adaptive.ceiling
+        );
+        problems.push(Problem::at(span, message, "lower `floor`, or raise `ceiling`"));
+        return Adaptive::default();
+    }
+    adaptive
+}
+
+/// Their floor has a default of its own, which gives way to a ceiling that is written.
+fn handshakes(table: &Table, problems: &mut Problems) -> Adaptive {
+    let own = Part::of(table, "handshakes", &keys::ADMISSION_HANDSHAKES);
+    let adaptive = adaptive(table, "handshakes", problems);
+    match own.is_written("floor") {
+        true => adaptive,
+        false => Adaptive {
+            floor: own.count("floor").min(adaptive.ceiling),
+            ..adaptive
+        },
+    }
+}
+
+/// None for 0.
+fn rate(table: &Table, key: &str, burst: Duration) -> Option<Rate> {
+    let per_second = table.count(key);
+    let at_once = (f64::from(per_second) * burst.as_secs_f64()) as u32;
+    (per_second > 0).then(|| Rate {
+        per_second,
+        burst: at_once.max(1),
+    })
 }
 
 fn drain(table: &Table, engine: &EngineConfig, shutdown_timeout: Duration) -> DrainConfig {
@@ -186,7 +266,7 @@ fn drain(table: &Table, engine: &EngineConfig, shutdown_timeout: Duration) -> Dr
 
 // ---- namespaces
 
-fn namespaces(root: &Table, problems: &mut Problems) -> Vec<Policy> {
+fn namespaces(root: &Table, burst: Duration, problems: &mut Problems) -> Vec<Policy> {
     let tables = root.tables("namespace");
     if tables.is_empty() && !root.is_written("namespace") {
         problems.push(
@@ -221,12 +301,12 @@ fn namespaces(root: &Table, problems: &mut Problems) -> Vec<Policy> {
                 "each namespace has one policy",
             ));
         }
-        policies.push(policy(name, table, problems));
+        policies.push(policy(name, table, burst, problems));
     }
     policies
 }
 
-fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
+fn policy(name: &str, table: &Table, burst: Duration, problems: &mut Problems) -> Policy {
     let state = state_policy(name, table, problems);
     let history = Part::of(table, "history", &keys::HISTORY);
     let window = Part::of(table, "window", &keys::WINDOW);
@@ -319,6 +399,8 @@ fn policy(name: &str, table: &Table, problems: &mut Problems) -> Policy {
         dedup_age: table.duration("dedup_age"),
         dedup_count: table.count("dedup_count"),
         payload_bytes_max: table.size("payload_bytes_max"),
+        publish_rate: rate(table, "publish_rate", burst),
+        room_publish_rate: rate(table, "room_publish_rate", burst),
         presence: PresencePolicy {
             enabled: presence.flag("enabled"),
             lease: presence.duration("lease"),

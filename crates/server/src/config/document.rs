@@ -64,8 +64,12 @@ fn write_section(text: &mut String, section: &'static Section, header: &str, mar
     let _ = writeln!(text, "{header}");
     write_keys(text, mark, section);
     for key in section.keys {
-        if let Kind::Tables { section, .. } = key.kind {
-            write_section(text, section, &format!("#[[{}]]", section.path), "#");
+        match key.kind {
+            Kind::Tables { section, .. } => {
+                write_section(text, section, &format!("#[[{}]]", section.path), "#");
+            }
+            Kind::Table(section) => write_section(text, section, &format!("{mark}[{}]", section.path), mark),
+            _ => {}
         }
     }
 }
@@ -244,6 +248,9 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Size { .. } => {
             json!({"type": "string", "pattern": r"^[0-9]+ *(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)$", "title": said})
         }
+        Kind::SizeOrAuto { .. } => {
+            json!({"type": "string", "pattern": r"^(auto|[0-9]+ *(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB))$", "title": said})
+        }
         Kind::Count { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::CountOrAuto { min, max } => {
             json!({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": min, "maximum": max}]})
@@ -303,7 +310,7 @@ mod tests {
                 Kind::Duration { min, max } => {
                     assert!(parse_duration(min) <= parse_duration(max) && parse_duration(min).is_some())
                 }
-                Kind::Size { min, max } => {
+                Kind::Size { min, max } | Kind::SizeOrAuto { min, max } => {
                     assert!(parse_size(min) <= parse_size(max) && parse_size(min).is_some())
                 }
                 Kind::Table(_) | Kind::Tables { .. } => continue,

@@ -17,7 +17,7 @@ pub(super) struct Section {
 }
 
 /// One key.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub name: &'static str,
     pub kind: Kind,
@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Duration { min: &'static str, max: &'static str },
     /// `"64KiB"`, likewise.
     Size { min: &'static str, max: &'static str },
+    /// Likewise, or `"auto"`.
+    SizeOrAuto { min: &'static str, max: &'static str },
     /// A whole number.
     Count { min: u64, max: u64 },
     /// A whole number, or `"auto"`.
@@ -166,6 +168,12 @@ pub(super) static ROOT: Section = Section {
             "Which web pages may connect.",
         ),
         open("limits", Kind::Table(&LIMITS), "", "Bounds."),
+        open(
+            "admission",
+            Kind::Table(&ADMISSION),
+            "",
+            "Who is let in while there is more than can be served.",
+        ),
         open("drain", Kind::Table(&DRAIN), "", "How clients are sent away."),
         open("api", Kind::Table(&API), "", "The HTTP API."),
         open("deflate", Kind::Table(&DEFLATE), "", "Compression."),
@@ -340,6 +348,27 @@ pub(super) static LIMITS: Section = Section {
             },
             "\"auto\"",
             "Connections of the whole server; beyond it refused with 503. `auto` is what the descriptor limit leaves.",
+        ),
+        key(
+            "connections_per_user_max",
+            count(0, 16_777_216),
+            "0",
+            "Connections of one user; beyond it the newcomer's `connect` is rejected, `rate_limited`, and it is closed, 4003. Guests are not counted. 0 for no bound.",
+        ),
+        key(
+            "connections_per_address_max",
+            count(0, 16_777_216),
+            "0",
+            "Connections from one address (IPv6: one /64); beyond it refused with 503. 0 for no bound.",
+        ),
+        key(
+            "memory_max",
+            Kind::SizeOrAuto {
+                min: "16MiB",
+                max: "1024TiB",
+            },
+            "\"auto\"",
+            "Resident memory of the process. From 70 % of it on, work is shed: `docs/overload.md`. `auto` is 80 % of what the control group, or the machine, has.",
         ),
         key(
             "sessions_max",
@@ -518,6 +547,166 @@ pub(super) static LIMITS: Section = Section {
     ],
 };
 
+pub(super) static ADMISSION: Section = Section {
+    path: "admission",
+    doc: "Who is let in while there is more than can be served: `docs/overload.md` tells how to choose. Rates are numbers a second, 0 for no limit.",
+    keys: &[
+        key(
+            "rule",
+            Kind::Choice(RULES),
+            "\"gradient2\"",
+            "What moves the adaptive limits below, from measured latency. `gradient2` compares it with the long run, `vegas` estimates the queue, `aimd` reacts to failures and timeouts only, `off` sets no limits but the fixed ones.",
+        ),
+        key(
+            "floor",
+            count(1, 1_000_000),
+            "64",
+            "No adaptive limit goes below: what may be under way on one shard, however slow it is.",
+        ),
+        key(
+            "ceiling",
+            count(1, 1_000_000),
+            "10000",
+            "Nor above. Not below `floor`.",
+        ),
+        key(
+            "stall_max",
+            duration("1ms", "10s"),
+            "\"50ms\"",
+            "How long publishes above the limit may stand in line while others are stored; then they and newcomers are rejected at once, `overloaded`, until nobody has to be for as long. While nothing at all is stored they wait up to twenty times this.",
+        ),
+        open(
+            "publishes",
+            Kind::Table(&ADMISSION_PUBLISHES),
+            "",
+            "The limit of publishes under way, of each shard.",
+        ),
+        open(
+            "replays",
+            Kind::Table(&ADMISSION_REPLAYS),
+            "",
+            "The limit of reads of history under way, of each shard.",
+        ),
+        open(
+            "handshakes",
+            Kind::Table(&ADMISSION_HANDSHAKES),
+            "",
+            "The limit of handshakes under way, of each shard.",
+        ),
+        open(
+            "calls",
+            Kind::Table(&ADMISSION_CALLS),
+            "",
+            "The limit of HTTP API calls under way.",
+        ),
+        key(
+            "burst",
+            duration("1ms", "1m"),
+            "\"2s\"",
+            "What every rate lets through at once: as much as in this time, at least one.",
+        ),
+        key(
+            "keys_max",
+            count(1, 16_777_216),
+            "65536",
+            "Users, addresses, and rooms of a namespace, each, with a bucket of their own (about 100 bytes, taken where a rate is set); beyond it newcomers share one.",
+        ),
+        key(
+            "connection_commands",
+            count(0, 1_000_000_000),
+            "0",
+            "Commands of one connection, pings excepted; beyond it rejected, `rate_limited`.",
+        ),
+        key(
+            "connection_publishes",
+            count(0, 1_000_000_000),
+            "0",
+            "Publishes of one connection; beyond it rejected, `rate_limited`.",
+        ),
+        key(
+            "user_publishes",
+            count(0, 1_000_000_000),
+            "0",
+            "Publishes of one user over all its connections; beyond it rejected, `rate_limited`.",
+        ),
+        key(
+            "address_publishes",
+            count(0, 1_000_000_000),
+            "0",
+            "Publishes from one address (IPv6: one /64); beyond it rejected, `rate_limited`.",
+        ),
+        key(
+            "server_publishes",
+            count(0, 1_000_000_000),
+            "0",
+            "Publishes of the whole server, the HTTP API's included; beyond it rejected, `rate_limited`.",
+        ),
+        key(
+            "address_handshakes",
+            count(0, 1_000_000_000),
+            "0",
+            "New connections from one address (IPv6: one /64); beyond it 503 before anything is read; with TLS closed.",
+        ),
+    ],
+};
+
+const RULES: &[&str] = &["gradient2", "vegas", "aimd", "off"];
+
+pub(super) static ADMISSION_PUBLISHES: Section = Section {
+    path: "admission.publishes",
+    doc: "From admitted to stored.",
+    keys: OVERRIDES,
+};
+
+pub(super) static ADMISSION_REPLAYS: Section = Section {
+    path: "admission.replays",
+    doc: "Joins whose replay is not in memory, and `history`. Above the limit they wait their turn, for half of `limits.request_timeout`.",
+    keys: OVERRIDES,
+};
+
+pub(super) static ADMISSION_HANDSHAKES: Section = Section {
+    path: "admission.handshakes",
+    doc: "From the upgrade (with TLS: from accept) to `connected`. Above the limit 503; with TLS closed before its handshake.",
+    keys: &[
+        OVERRIDES[0],
+        key(
+            "floor",
+            count(1, 1_000_000),
+            "1024",
+            "In place of `admission.floor`: handshakes take the time of their clients' round trips, and little of the server's.",
+        ),
+        OVERRIDES[2],
+    ],
+};
+
+pub(super) static ADMISSION_CALLS: Section = Section {
+    path: "admission.calls",
+    doc: "Calls of the HTTP API. Above the limit 503 with `Retry-After`.",
+    keys: OVERRIDES,
+};
+
+/// Each for its class only.
+const OVERRIDES: &[Key] = &[
+    open(
+        "rule",
+        Kind::Choice(RULES),
+        "\"vegas\"",
+        "In place of `admission.rule`.",
+    ),
+    open(
+        "floor",
+        count(1, 1_000_000),
+        "64",
+        "In place of `admission.floor`.",
+    ),
+    open(
+        "ceiling",
+        count(1, 1_000_000),
+        "10000",
+        "In place of `admission.ceiling`.",
+    ),
+];
+
 pub(super) static DRAIN: Section = Section {
     path: "drain",
     doc: "How clients are sent away when the server stops (SIGTERM, SIGINT, `tidegate drain`) or rebalances: each is told its slot, the time at which it comes back, so that they come back one after the other.",
@@ -668,6 +857,18 @@ pub(super) static NAMESPACE: Section = Section {
             size("1B", "16MiB"),
             "\"32KiB\"",
             "Largest payload; beyond it rejected, `too_large`.",
+        ),
+        key(
+            "publish_rate",
+            count(0, 1_000_000_000),
+            "0",
+            "Publishes a second into all rooms of the namespace together, the HTTP API's included; beyond it rejected, `rate_limited`. 0 for no limit; bursts by `admission.burst`.",
+        ),
+        key(
+            "room_publish_rate",
+            count(0, 1_000_000_000),
+            "0",
+            "The same for each of its rooms.",
         ),
         open("presence", Kind::Table(&PRESENCE), "", "Who is here."),
     ],

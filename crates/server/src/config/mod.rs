@@ -27,7 +27,7 @@ pub use document::{example, reference, schema};
 pub use problem::{ConfigErrors, Paint, Problem};
 pub use units::{parse_duration, parse_size, print_duration, print_size};
 
-use tidegate_core::{Limits, Policy, drain::ComeBack};
+use tidegate_core::{Admission, Limits, Policy, drain::ComeBack};
 use tidegate_engine::EngineConfig;
 
 use crate::auth::{ApiKeys, AuthConfig};
@@ -56,6 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of the edge and the back office.
     pub edge: EdgeLimits,
+    /// Who is let in while there is more than can be served.
+    pub admission: Admission,
     /// How clients are sent away.
     pub drain: DrainConfig,
     /// Keys of the HTTP API.
@@ -81,6 +83,12 @@ pub struct Tls {
 pub struct EdgeLimits {
     /// Connections of the whole server; none: what the descriptor limit leaves.
     pub connections_max: Option<usize>,
+    /// 0: no bound.
+    pub connections_per_user_max: usize,
+    /// 0: no bound.
+    pub connections_per_address_max: usize,
+    /// None: a share of what there is.
+    pub memory_max: Option<u64>,
     pub handshakes_max: usize,
     pub handshake_timeout: Duration,
     pub head_bytes_max: usize,

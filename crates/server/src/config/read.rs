@@ -187,7 +187,8 @@ fn read_value(
                 _ => reading.refuse(&found, allowed(key.kind)),
             }
         }
-        (Kind::Size { min, max }, DeValue::String(text)) => {
+        (Kind::SizeOrAuto { .. }, DeValue::String(text)) if text == "auto" => Some(Value::Auto),
+        (Kind::Size { min, max } | Kind::SizeOrAuto { min, max }, DeValue::String(text)) => {
             let [least, most] = [min, max].map(|text| parse_size(text).expect("bounds have units"));
             match parse_size(text) {
                 Some(bytes) if (least..=most).contains(&bytes) => Some(Value::Number(bytes)),
@@ -279,6 +280,7 @@ fn read_value(
         (
             Kind::Duration { .. }
             | Kind::Size { .. }
+            | Kind::SizeOrAuto { .. }
             | Kind::Count { .. }
             | Kind::CountOrAuto { .. }
             | Kind::Flag
@@ -361,6 +363,9 @@ pub(super) fn allowed(kind: Kind) -> String {
     match kind {
         Kind::Duration { min, max } => format!("a duration with its unit, \"{min}\" to \"{max}\""),
         Kind::Size { min, max } => format!("a size with its unit, \"{min}\" to \"{max}\""),
+        Kind::SizeOrAuto { min, max } => {
+            format!("\"auto\", or a size with its unit, \"{min}\" to \"{max}\"")
+        }
         Kind::Count { min, max } => format!("a whole number, {min} to {max}"),
         Kind::CountOrAuto { min, max } => format!("\"auto\", or a whole number, {min} to {max}"),
         Kind::Flag => "true or false".to_owned(),

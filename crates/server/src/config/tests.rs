@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fs};
 
 use proptest::prelude::*;
 use serde_json::Value;
-use tidegate_core::policy::Durability;
+use tidegate_core::{
+    admission::{Adaptive, Rate, Rule},
+    policy::Durability,
+};
 use tidegate_engine::LogConfig;
 
 use super::*;
@@ -619,4 +622,52 @@ fn holds(schema: &Value, value: &Value, path: &str) {
         _ if path == ".namespace.name" => {}
         _ => assert_eq!(&schema["default"], value, "{path}"),
     }
+}
+
+#[test]
+fn admission_is_said_for_all_and_for_each() {
+    let config = parse(&format!(
+        "[admission]\nrule = \"vegas\"\nfloor = 8\nceiling = 100\nuser_publishes = 5\nserver_publishes = 7\nburst = \"10ms\"\n\
+         [admission.calls]\nrule = \"off\"\nceiling = 50\n{NAMESPACE}publish_rate = 1000\n"
+    ))
+    .unwrap();
+    let admission = config.admission;
+    let all = Adaptive {
+        rule: Rule::Vegas,
+        floor: 8,
+        ceiling: 100,
+    };
+    assert_eq!((admission.publishes, admission.replays), (all, all));
+    let calls = Adaptive {
+        rule: Rule::Off,
+        ceiling: 50,
+        ..all
+    };
+    assert_eq!(admission.calls, calls);
+    // Its own floor gives way to the ceiling of all.
+    assert_eq!(admission.handshakes, Adaptive { floor: 100, ..all });
+    let rate = |per_second, burst| Some(Rate { per_second, burst });
+    assert_eq!(admission.rates.user_publishes, rate(5, 1), "at least one passes");
+    assert_eq!(admission.rates.connection_publishes, None);
+    let policy = &config.namespaces[0];
+    assert_eq!(
+        (policy.publish_rate, policy.room_publish_rate),
+        (rate(1_000, 10), None)
+    );
+    let default = parse(NAMESPACE).unwrap();
+    assert_eq!(default.admission, tidegate_core::Admission::default());
+}
+
+#[test]
+fn a_floor_above_its_ceiling_is_refused_for_the_class_that_has_it() {
+    let text = parse(&format!(
+        "[admission]\nceiling = 10\n[admission.replays]\nfloor = 20\n{NAMESPACE}"
+    ))
+    .unwrap_err()
+    .to_string();
+    assert!(
+        text.contains("the floor of `admission.replays` (20) is above its ceiling (10)"),
+        "{text}"
+    );
+    assert!(text.contains("the floor of `admission.publishes` (64)"), "{text}");
 }

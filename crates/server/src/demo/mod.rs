@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidegate_core::request::{NewPublication, Request, Ticket};
+use tidegate_core::request::{NewPublication, Request, Source, Ticket};
 use tidegate_engine::Port;
 use tidegate_wire::{Payload, RoomName};
 
@@ -70,6 +70,7 @@ fn publish(mut port: Port, stopped: &Receiver<()>) {
                     key: Bytes::copy_from_slice(symbol.as_bytes()),
                     sent_us: since_epoch.as_micros() as u64,
                     received_us: since_epoch.as_micros() as u64,
+                    source: Source::Backend,
                 };
                 // A full engine loses a tick of the demo, and nothing else.
                 let _ = port.try_submit(Request::Publish {

@@ -6,14 +6,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use mio::{Interest, Token, net::TcpStream};
+use mio::{Interest, Token};
 use rustls::ServerConnection;
+use tidegate_core::admission::Class;
 use tidegate_wire::ws::reader::{Reader, Role};
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::debug;
 
 use super::{Driver, NEWCOMERS_MAX, talk::to_ms};
 use crate::{
+    acceptor::Newcomer,
     control::HandedOver,
     edge::{
         HandshakeFailure,
@@ -27,15 +29,21 @@ use crate::{
 impl Driver {
     pub(super) fn take_newcomers(&mut self) {
         for _ in 0..NEWCOMERS_MAX {
-            let Ok(socket) = self.intake.try_recv() else {
+            let Ok(newcomer) = self.intake.try_recv() else {
                 return;
             };
-            self.on_newcomer(socket);
+            self.on_newcomer(newcomer);
         }
         self.has_leftovers = true;
     }
 
-    fn on_newcomer(&mut self, mut socket: TcpStream) {
+    fn on_newcomer(&mut self, newcomer: Newcomer) {
+        let Newcomer { mut socket, guest } = newcomer;
+        // TLS is what costs: before its first byte is the time to say no, in no words.
+        if self.tls.is_some() && self.shard.try_admit(Class::Handshake).is_err() {
+            self.counters.fail(HandshakeFailure::Shed);
+            return self.leave_load();
+        }
         let tls = match &self.tls {
             Some(config) => match ServerConnection::new(config.load_full()) {
                 Ok(tls) => Some(Box::new(tls)),
@@ -60,6 +68,10 @@ impl Driver {
             index: entry.key() as u32,
             generation: self.generation,
         };
+        if tls.is_some() && !self.gate.try_enter(slot, self.now) {
+            self.counters.fail(HandshakeFailure::Overloaded);
+            return self.leave_load();
+        }
         let mut connection = Connection::new(
             socket,
             self.generation,
@@ -67,6 +79,7 @@ impl Driver {
             self.edge_limits.unsent_bytes,
         );
         connection.tls = tls;
+        connection.guest = guest;
         entry.insert(connection);
         self.count_sockets();
         self.counters.half_open += 1;
@@ -160,7 +173,18 @@ impl Driver {
     }
 
     fn on_upgrade(&mut self, slot: Slot, upgrade: Upgrade, rest: &mut [u8]) {
-        let Some(conn) = self.shard.handle_open(upgrade.link, self.now) else {
+        // Behind TLS it has its place already.
+        let is_plain = self.tls.is_none();
+        if is_plain && self.shard.try_admit(Class::Handshake).is_err() {
+            return self.turn_away(slot, HandshakeFailure::Shed);
+        }
+        if is_plain && !self.gate.try_enter(slot, self.now) {
+            return self.turn_away(slot, HandshakeFailure::Overloaded);
+        }
+        let guest = self.connections[slot.index as usize].guest.as_ref();
+        let address = guest.map(|guest| guest.address).unwrap_or_default();
+        let Some(conn) = self.shard.handle_open_from(upgrade.link, address, self.now) else {
+            self.gate.left(slot, self.now);
             let failure = match self.shard.is_draining() {
                 true => HandshakeFailure::Draining,
                 false => HandshakeFailure::SessionsMax,
@@ -197,6 +221,7 @@ impl Driver {
                 return self.turn_away(slot, HandshakeFailure::BackOfficeBusy);
             }
         };
+        self.gate.left(slot, self.now);
         let mut connection = self.connections.remove(index);
         if let Err(error) = self.poll.registry().deregister(&mut connection.socket) {
             debug!(%error, "a connection could not be handed over");

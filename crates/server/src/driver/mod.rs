@@ -28,11 +28,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use mio::{Events, Poll, Token, event, net::TcpStream};
+use mio::{Events, Poll, Token, event};
 use rustls::ServerConfig;
 use slab::Slab;
 use tidegate_core::{
-    ConnId, Limits, Moment, Policies, Policy, Shard, WallClock,
+    Admission, ConnId, Limits, Moment, Policies, Policy, Shard, WallClock,
     request::{Event, Request},
     shard::Setup,
 };
@@ -42,13 +42,16 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::{
+    acceptor::Newcomer,
     config::EdgeLimits,
     control::{HandedOver, ShardCommand, ShardCounters},
     edge::{
         EdgeCounters, HandshakeFailure,
         authority::{Authority, AuthorityParts},
         connection::Connection,
+        gate::HandshakeGate,
         handshake::{Door, RETRY_AFTER},
+        memory::Memory,
         pulse::Pulse,
         queue::{Queue, Slot},
         transport::Buffers,
@@ -72,6 +75,8 @@ const SLICE_TIME: Duration = Duration::from_millis(1);
 /// A turn's share of reads, and of the engine's events: what is left goes on next turn, after
 /// a slice of fan-out. TLS handshakes and replays are what can make them long.
 const STEP_TIME: Duration = Duration::from_millis(2);
+/// How often a shard is told how memory stands.
+const PRESSURE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a connection that ends may still take its last words, and say its own.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
@@ -85,12 +90,14 @@ pub(crate) struct Parts {
     pub(crate) bell: Arc<Bell>,
     pub(crate) policies: Vec<Policy>,
     pub(crate) limits: Limits,
+    pub(crate) admission: Admission,
     pub(crate) edge: EdgeLimits,
     pub(crate) wall: WallClock,
     pub(crate) started: Instant,
     pub(crate) seed: u64,
     pub(crate) port: Port,
-    pub(crate) intake: Receiver<TcpStream>,
+    pub(crate) intake: Receiver<Newcomer>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) commands: Receiver<ShardCommand>,
     /// Sockets this shard has or will get; the acceptor counts up.
     pub(crate) load: Arc<AtomicUsize>,
@@ -98,6 +105,10 @@ pub(crate) struct Parts {
     pub(crate) tls: Option<Arc<ArcSwap<ServerConfig>>>,
     pub(crate) authority: AuthorityParts,
     pub(crate) back_office: mpsc::Sender<HandedOver>,
+}
+
+fn now_of(parts: &Parts) -> Moment {
+    Moment(parts.started.elapsed().as_nanos() as u64)
 }
 
 /// See the module.
@@ -124,7 +135,11 @@ pub(crate) struct Driver {
     early: Option<Event>,
     /// The engine took no more: this one goes first.
     stuck: Option<Request>,
-    intake: Receiver<TcpStream>,
+    intake: Receiver<Newcomer>,
+    gate: HandshakeGate,
+    memory: Arc<Memory>,
+    /// When to tell the shard how memory stands.
+    pressure_due: Moment,
     commands: Receiver<ShardCommand>,
     /// Something was left over: do not sleep.
     has_leftovers: bool,
@@ -153,13 +168,19 @@ pub(crate) struct Driver {
 impl Driver {
     /// Puts a driver together.
     pub(crate) fn new(parts: Parts) -> Self {
+        let gate = HandshakeGate::new(
+            &parts.admission.handshakes,
+            parts.seed.rotate_left(31),
+            now_of(&parts),
+        );
         let limits = &parts.limits;
-        let now = Moment(parts.started.elapsed().as_nanos() as u64);
+        let now = now_of(&parts);
         let pulse = Pulse::new(limits.ping_interval, now);
         let setup = Setup {
             index: parts.index,
             policies: Policies::new(parts.policies),
             limits: parts.limits,
+            admission: parts.admission,
             wall: parts.wall,
             seed: parts.seed,
         };
@@ -181,6 +202,9 @@ impl Driver {
             early: None,
             stuck: None,
             intake: parts.intake,
+            gate,
+            memory: parts.memory,
+            pressure_due: Moment(0),
             commands: parts.commands,
             has_leftovers: false,
             slice: SliceSize::default(),
@@ -234,6 +258,7 @@ impl Driver {
         self.verify();
         self.take_events();
         self.shard.handle_timeout(self.now);
+        self.press();
         self.end_overdue();
         self.move_pulse();
         self.submit();
@@ -241,6 +266,14 @@ impl Driver {
         self.part_with_closing();
         if self.gone.is_some() && self.shard.waiting().sessions == 0 {
             self.gone = None;
+        }
+    }
+
+    /// Tells the shard how memory stands, a few times a second, so that it sheds or stops to.
+    fn press(&mut self) {
+        if self.now >= self.pressure_due {
+            self.pressure_due = self.now + PRESSURE_INTERVAL;
+            self.shard.handle_pressure(self.memory.pressure(), self.now);
         }
     }
 
@@ -270,7 +303,9 @@ impl Driver {
         let until = self
             .until
             .map(|until| self.now + until.saturating_duration_since(Instant::now()));
+        let pressure = self.shard.is_shedding().then_some(self.pressure_due);
         let deadlines = [
+            pressure,
             self.shard.deadline(),
             self.half_open.deadline(),
             self.farewells.deadline(),
@@ -335,9 +370,11 @@ impl Driver {
                 let _ = reply.send(self.shard.rooms(&prefix, &after, order, limit, self.now));
             }
             ShardCommand::Counters { reply } => {
-                let edge = self.counters.clone();
+                let mut edge = self.counters.clone();
+                edge.handshakes = self.gate.counters();
                 let core = self.shard.counters().clone();
-                let _ = reply.send(Box::new(ShardCounters { core, edge }));
+                let gate = self.shard.gate_counters();
+                let _ = reply.send(Box::new(ShardCounters { core, gate, edge }));
             }
             ShardCommand::KeysRefreshed => self.verify_again(),
             ShardCommand::Drain {

@@ -116,6 +116,7 @@ impl Driver {
         if self.connection(slot).is_none() {
             return;
         }
+        self.gate.left(slot, self.now);
         let connection = self.connections.remove(slot.index as usize);
         match connection.phase {
             Phase::Head(_) => self.counters.half_open -= 1,

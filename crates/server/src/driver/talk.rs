@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_core::{ConnId, Moment};
+use tidegate_core::{ConnId, Moment, grant::Claims};
 use tidegate_wire::{
     CloseReason, Reject, RejectCode,
     ws::{
@@ -17,6 +17,7 @@ use crate::{
         HandshakeFailure,
         authority::Answer,
         connection::{Connection, Phase},
+        crowd::Full,
         queue::Slot,
         transport::{Arrived, Buffers, More, receive},
     },
@@ -27,6 +28,8 @@ use crate::{
 const UNVERIFIED_MAX: usize = 4096;
 /// How long to wait for word of them.
 const KEYS_PATIENCE: Duration = Duration::from_secs(1);
+/// When a user may try again that has too many connections: one of them may have gone.
+const USER_RETRY_MS: u32 = 10_000;
 /// When to come back then.
 const KEYS_RETRY_MS: u32 = 2_000;
 
@@ -220,7 +223,32 @@ impl Driver {
                 Err(Reject::retry(RejectCode::Overloaded, KEYS_RETRY_MS, detail))
             }
         };
+        let slot = self.slot_of(conn);
+        let result = match (result, slot) {
+            (Ok(claims), Some(slot)) => self.check_crowd(slot, claims),
+            (result, _) => result,
+        };
+        let is_in = result.is_ok();
         self.shard.handle_verified(conn, result, self.now);
+        if let Some(slot) = slot.filter(|_| is_in) {
+            self.gate.connected(slot, self.now);
+        }
+    }
+
+    /// Whether one more connection of this user may be.
+    fn check_crowd(&mut self, slot: Slot, claims: Claims) -> Result<Claims, Reject> {
+        let guest = self.connections[slot.index as usize].guest.as_deref_mut();
+        let Some(place) = guest.and_then(|guest| guest.place.as_mut()) else {
+            return Ok(claims);
+        };
+        match place.name(&claims.user) {
+            Ok(()) => Ok(claims),
+            Err(Full) => Err(Reject::retry(
+                RejectCode::RateLimited,
+                USER_RETRY_MS,
+                "this user has as many connections as may be",
+            )),
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use mio::net::TcpStream;
 use rustls::ServerConnection;
 use socket2::SockRef;
-use tidegate_core::ConnId;
+use tidegate_core::{ConnId, request::Address};
 use tidegate_wire::ws::reader::Reader;
 
-use super::unsent::Unsent;
+use super::{crowd::Place, unsent::Unsent};
 
 /// How far a connection has come.
 pub(crate) enum Phase {
@@ -37,6 +37,16 @@ pub(crate) struct Connection {
     /// What the kernel may hold unsent.
     pub(crate) unsent: Unsent,
     pub(crate) flags: Flags,
+    /// Where it comes from, if anything depends on it.
+    pub(crate) guest: Option<Box<Guest>>,
+}
+
+/// Where a connection comes from, and its share of what that may have.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) address: Address,
+    /// Given back when this is dropped.
+    pub(crate) place: Option<Place>,
 }
 
 /// What is known of a socket between its edges.
@@ -64,6 +74,7 @@ impl Connection {
             heard_ms,
             unsent: Unsent::new(unsent_bytes_max),
             flags: Flags::default(),
+            guest: None,
         }
     }
 

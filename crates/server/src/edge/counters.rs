@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
+use tidegate_core::LimitCounters;
 
 /// Declares a closed set of labels.
 macro_rules! labels {
@@ -28,6 +29,10 @@ labels! {
         ConnectionsMax "connections_max",
         /// The process or the system has no descriptor left.
         Descriptors "descriptors",
+        /// As many from its address as may be.
+        AddressMax "address_max",
+        /// Its address connects too often.
+        AddressRate "address_rate",
         /// Every shard has too many new sockets waiting.
         ShardsBusy "shards_busy",
     }
@@ -58,6 +63,10 @@ labels! {
         Subprotocol "subprotocol",
         /// `sessions_max` is reached.
         SessionsMax "sessions_max",
+        /// More handshakes than can be served.
+        Overloaded "overloaded",
+        /// The server is short of memory.
+        Shed "shed",
         /// The server sends its clients away, and takes no others.
         Draining "draining",
         /// The back office has too many connections waiting.
@@ -76,6 +85,8 @@ pub struct EdgeCounters {
     pub upgrades_total: u64,
     /// Connections given to the back office.
     pub handed_over_total: u64,
+    /// The limit of handshakes.
+    pub handshakes: LimitCounters,
     /// Handshakes that failed, in the order of [`HandshakeFailure::ALL`].
     pub handshakes_failed_total: [u64; HandshakeFailure::ALL.len()],
     /// Bytes read from sockets.
@@ -103,6 +114,7 @@ impl Default for EdgeCounters {
             half_open: 0,
             upgrades_total: 0,
             handed_over_total: 0,
+            handshakes: LimitCounters::default(),
             handshakes_failed_total: Default::default(),
             read_bytes_total: 0,
             reads_total: 0,
@@ -127,6 +139,8 @@ impl EdgeCounters {
 pub struct AcceptCounters {
     /// Sockets accepted.
     pub accepted_total: AtomicU64,
+    /// Buckets of addresses.
+    pub buckets: [AtomicU64; 3],
     /// Sockets refused, in the order of [`Refusal::ALL`].
     pub refused_total: [AtomicU64; Refusal::ALL.len()],
 }

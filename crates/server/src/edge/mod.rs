@@ -4,7 +4,10 @@
 pub(crate) mod authority;
 pub(crate) mod connection;
 mod counters;
+pub(crate) mod crowd;
+pub(crate) mod gate;
 pub(crate) mod handshake;
+pub mod memory;
 pub mod origin;
 pub(crate) mod pulse;
 pub(crate) mod queue;

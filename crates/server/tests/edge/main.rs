@@ -1,5 +1,6 @@
 //! What only sockets can show: the whole server on a free port, with real clients and hostile ones.
 
+mod admission;
 mod deflate;
 mod endings;
 mod handshakes;

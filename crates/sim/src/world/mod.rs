@@ -146,6 +146,7 @@ impl World {
                 index: index as u16,
                 policies: shard_policies.clone(),
                 limits: plan.limits.clone(),
+                admission: tidegate_core::Admission::default(),
                 wall: WallClock { origin_us: 0 },
                 seed: plan.seed,
             };

@@ -86,6 +86,13 @@ pub struct Permit {
     probe: u64,
 }
 
+impl Permit {
+    /// When it was given.
+    pub fn admitted(&self) -> Moment {
+        self.admitted
+    }
+}
+
 /// There is no room for one more call now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused;
@@ -239,6 +246,11 @@ impl Limiter {
     /// Returns how many calls are in flight.
     pub fn in_flight(&self) -> u32 {
         self.in_flight
+    }
+
+    /// Returns how long calls took, by the percentile of the last window; zero before the first.
+    pub fn latency(&self) -> Duration {
+        self.latency_last
     }
 
     /// Returns what the rule takes for the latency without a queue.

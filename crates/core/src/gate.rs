@@ -1,0 +1,584 @@
+//! Who is let in: a shard's admission, put together.
+//!
+//! ```text
+//!   publish ─► rights ─► buckets ─► shed? ─► a place? ─────────────► engine
+//!                 │         │         │         └─ none ─► a line ─►│
+//!                 └─────────┴─────────┴─► reject     └─► reject     └─► answer: the next in line
+//! ```
+//!
+//! The cheap questions come first, and a refusal costs nothing but its words. What is behind
+//! each answer is told in `admission`. Here are the calls, and the words.
+
+use std::{hash::BuildHasher, time::Duration};
+
+use foldhash::{SharedSeed, fast::SeedableRandomState};
+use tidegate_wire::{
+    Offset, Position, Reject, RejectCode, RoomName,
+    frame::{GapReason, Push},
+};
+
+use crate::{
+    admission::{
+        Admission, Bucket, Class, Exceeded, Limiter, Marks, Outcome, Permit, Pressure, Quotas, Rates, Scope,
+        Shedder, Stall,
+    },
+    counters::GateCounters,
+    feed::Item,
+    join::PendingJoin,
+    moment::Moment,
+    outbox::Lane,
+    policy::Policies,
+    request::{Address, HistoryQuery, NewPublication, Request},
+    room::RoomId,
+    shard::{ConnId, Pending, Shard, Timer},
+};
+
+/// Bytes of publishes that wait for a place; beyond it refused.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+/// Times `stall_max` that publishes may wait for an engine that gives no answer at all.
+const STANDSTILL: u32 = 20;
+/// Shortest wait a client is asked for: below it the answer to the second try is the same.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest: by then things have changed.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// What a class that is being shed is asked to wait: shedding ends one class after the other, half a second each.
+const SHED_RETRY: Duration = Duration::from_secs(2);
+
+/// A publish that waits for a place.
+pub(crate) struct WaitingPublish {
+    conn: ConnId,
+    id: u32,
+    publish: Box<NewPublication>,
+}
+
+/// A read of history that waits for a place.
+pub(crate) enum WaitingRead {
+    Join {
+        room: RoomId,
+        join: PendingJoin,
+    },
+    History {
+        conn: ConnId,
+        id: u32,
+        room: RoomName,
+        query: HistoryQuery,
+    },
+}
+
+/// One connection's own buckets; only there if it is limited.
+pub(crate) struct Toll {
+    pub(crate) address: Address,
+    commands: Option<Bucket>,
+    publishes: Option<Bucket>,
+}
+
+/// See the module.
+pub(crate) struct Gate {
+    publishes: Option<Limiter>,
+    line: Stall<WaitingPublish>,
+    line_bytes: usize,
+    replays: Option<Limiter>,
+    reads: Stall<WaitingRead>,
+    quotas: Quotas,
+    rates: Rates,
+    shedder: Shedder,
+    /// Rooms of which deliveries were left out, and that was not told yet.
+    shed_rooms: Vec<RoomId>,
+    has_timer: bool,
+    jitter: SeedableRandomState,
+    answers: u64,
+    counters: GateCounters,
+}
+
+impl Gate {
+    pub(crate) fn new(
+        admission: &Admission,
+        policies: &Policies,
+        request_timeout: Duration,
+        seed: u64,
+    ) -> Self {
+        let now = Moment(0);
+        Self {
+            publishes: admission.publishes.limiter(seed, now),
+            line: Stall::new(admission.stall_max, admission.stall_max * STANDSTILL, now),
+            line_bytes: 0,
+            replays: admission.replays.limiter(seed.rotate_left(17), now),
+            // A join is no burst: it waits its turn for as long as its client would wait for an answer.
+            reads: Stall::new(request_timeout / 2, request_timeout, now),
+            quotas: Quotas::new(admission, policies, seed, now),
+            rates: admission.rates.clone(),
+            shedder: Shedder::new(Marks::default()),
+            shed_rooms: Vec::new(),
+            has_timer: false,
+            jitter: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+            answers: 0,
+            counters: GateCounters::default(),
+        }
+    }
+
+    /// The buckets of a new connection, if it has any.
+    pub(crate) fn toll(&self, address: Address, now: Moment) -> Option<Box<Toll>> {
+        let rates = &self.rates;
+        let is_needed = rates.connection_commands.is_some()
+            || rates.connection_publishes.is_some()
+            || rates.address_publishes.is_some();
+        is_needed.then(|| {
+            Box::new(Toll {
+                address,
+                commands: rates.connection_commands.map(|rate| Bucket::full(rate, now)),
+                publishes: rates.connection_publishes.map(|rate| Bucket::full(rate, now)),
+            })
+        })
+    }
+
+    /// What was counted, and how things stand.
+    pub(crate) fn counters(&self) -> GateCounters {
+        let mut counters = self.counters.clone();
+        let limiters = [self.publishes.as_ref(), self.replays.as_ref()];
+        for (state, limiter) in counters.limits.iter_mut().zip(limiters) {
+            if let Some(limiter) = limiter {
+                (state.limit, state.in_flight) = (limiter.limit().into(), limiter.in_flight().into());
+                state.latency_ns = limiter.latency().as_nanos() as u64;
+                state.probes_total = limiter.probes_total;
+            }
+        }
+        counters.limits[0].waiting = self.line.len() as u64;
+        counters.limits[1].waiting = self.reads.len() as u64;
+        counters.limits[0].waited_total = self.line.waited_total;
+        counters.limits[1].waited_total = self.reads.waited_total;
+        for (sum, count) in counters.exceeded_total.iter_mut().zip(self.quotas.refused_total) {
+            *sum += count;
+        }
+        counters.buckets = self.quotas.table();
+        counters.shed_total = self.shedder.shed_total;
+        counters.is_shedding = Class::SHEDDABLE.map(|class| u64::from(self.shedder.is_shedding(class)));
+        counters
+    }
+
+    /// When a client may try again that was refused for want of a place: after the calls under way, and
+    /// as many of those who wait with it as there are places, spread over as long again.
+    fn retry(&mut self, limiter: Option<Duration>) -> u32 {
+        self.jittered(limiter.unwrap_or_default().saturating_mul(4))
+    }
+
+    /// `wait` to twice as long, in milliseconds, within bounds.
+    fn jittered(&mut self, wait: Duration) -> u32 {
+        self.answers += 1;
+        let chance = self.jitter.hash_one(self.answers) >> 11;
+        let share = chance as f64 / (1u64 << 53) as f64;
+        let wait = wait.clamp(RETRY_MIN, RETRY_MAX);
+        wait.mul_f64(1.0 + share).as_millis() as u32
+    }
+
+    fn exceeded(&mut self, exceeded: Exceeded) -> Reject {
+        let retry_ms = self.jittered(exceeded.wait);
+        let detail = format!("the rate of this {} is spent", exceeded.scope.name());
+        Reject::retry(RejectCode::RateLimited, retry_ms, detail)
+    }
+
+    fn shed(&mut self, class: Class) -> Result<(), Reject> {
+        if self.shedder.try_admit(class).is_ok() {
+            return Ok(());
+        }
+        let retry_ms = self.jittered(SHED_RETRY);
+        let detail = "the server is short of memory, or of time";
+        Err(Reject::retry(RejectCode::Overloaded, retry_ms, detail))
+    }
+
+    /// Whether a read of history may go: none if it must wait.
+    fn try_read(&mut self, now: Moment) -> Option<Option<Permit>> {
+        match &mut self.replays {
+            None => Some(None),
+            Some(limiter) => limiter.try_acquire(now).ok().map(Some),
+        }
+    }
+}
+
+/// Publishes.
+impl Shard {
+    /// One command of a connection; an error if it sends too many.
+    pub(crate) fn take_command(&mut self, conn: ConnId, now: Moment) -> Result<(), Reject> {
+        let toll = self.sessions[conn.index as usize].toll.as_deref_mut();
+        let Some(bucket) = toll.and_then(|toll| toll.commands.as_mut()) else {
+            return Ok(());
+        };
+        bucket.try_take(now, 1).map_err(|wait| self.exceeded_own(wait))
+    }
+
+    fn exceeded_own(&mut self, wait: Duration) -> Reject {
+        let scope = Scope::Connection;
+        self.gate.counters.exceeded_total[scope as usize] += 1;
+        self.gate.exceeded(Exceeded { scope, wait })
+    }
+
+    /// Whether a publish is within its rates, and may go or wait. Nothing was made of it yet.
+    pub(crate) fn admit_rates(&mut self, conn: ConnId, room: &RoomName, now: Moment) -> Result<(), Reject> {
+        self.gate.shed(Class::Publish)?;
+        let session = &mut self.sessions[conn.index as usize];
+        let toll = session.toll.as_deref_mut();
+        if let Some(bucket) = toll.and_then(|toll| toll.publishes.as_mut())
+            && let Err(wait) = bucket.try_take(now, 1)
+        {
+            return Err(self.exceeded_own(wait));
+        }
+        let session = &self.sessions[conn.index as usize];
+        let taken = self
+            .gate
+            .quotas
+            .try_take(&session.user, session.source(), room, now);
+        taken.map_err(|exceeded| self.gate.exceeded(exceeded))
+    }
+
+    /// A place for one publish, or one in the line.
+    ///
+    /// # Errors
+    /// There is neither.
+    pub(crate) fn admit_place(&mut self, lane: Lane, now: Moment) -> Result<Place, Reject> {
+        let gate = &mut self.gate;
+        let Some(limiter) = &mut gate.publishes else {
+            return Ok(Place::Now(None));
+        };
+        // In an overload half of the places are kept from those who can do without.
+        let gives_way = lane == Lane::Lossy
+            && gate.line.is_overloaded()
+            && limiter.in_flight() >= limiter.limit().div_ceil(2);
+        if gate.line.is_empty()
+            && !gives_way
+            && let Ok(permit) = limiter.try_acquire(now)
+        {
+            gate.line.handle_admitted(now);
+            return Ok(Place::Now(Some(permit)));
+        }
+        let is_full =
+            gate.line.len() >= self.setup.limits.requests_max || gate.line_bytes >= WAITING_BYTES_MAX;
+        if !is_full && gate.line.may_wait(now) {
+            return Ok(Place::Line);
+        }
+        Err(self.refuse_publish())
+    }
+
+    fn refuse_publish(&mut self) -> Reject {
+        self.gate.counters.limits[0].refused_total += 1;
+        let latency = self.gate.publishes.as_ref().map(Limiter::latency);
+        let retry_ms = self.gate.retry(latency);
+        Reject::retry(
+            RejectCode::Overloaded,
+            retry_ms,
+            "more publishes than can be stored",
+        )
+    }
+
+    /// Sends a publish that has its place, or lets it wait.
+    pub(crate) fn submit_publish(
+        &mut self,
+        conn: ConnId,
+        id: u32,
+        publish: Box<NewPublication>,
+        place: Place,
+        now: Moment,
+    ) {
+        match place {
+            Place::Now(permit) => {
+                let ticket = self.issue_with(Pending::Publish { conn, id }, permit, now);
+                self.requests.push_back(Request::Publish { ticket, publish });
+            }
+            Place::Line => {
+                self.gate.line_bytes += weight(&publish);
+                self.gate.line.push(WaitingPublish { conn, id, publish }, now);
+                self.watch_lines(now);
+            }
+        }
+    }
+
+    /// A publish was answered, or will not be.
+    pub(crate) fn publish_answered(&mut self, permit: Option<Permit>, outcome: Answered, now: Moment) {
+        let (Some(permit), Some(limiter)) = (permit, &mut self.gate.publishes) else {
+            return;
+        };
+        let outcome = outcome.of(&permit, now);
+        limiter.release(now, permit, outcome);
+        self.gate.line.handle_answer(now);
+        if !self.gate.line.is_empty() {
+            self.move_line(now);
+        }
+    }
+
+    /// Refuses those who waited too long, and lets in as many as there are places.
+    fn move_line(&mut self, now: Moment) {
+        while let Some(overdue) = self.gate.line.pop_overdue(now) {
+            self.gate.line_bytes -= weight(&overdue.publish);
+            if self.is_ready(overdue.conn) {
+                let reject = self.refuse_publish();
+                self.sessions[overdue.conn.index as usize].in_flight -= 1;
+                self.reject(overdue.conn, overdue.id, reject, now);
+            }
+        }
+        while !self.gate.line.is_empty()
+            && let Some(limiter) = &mut self.gate.publishes
+            && let Ok(permit) = limiter.try_acquire(now)
+        {
+            let WaitingPublish { conn, id, publish } = self.gate.line.pop().expect("it is not empty");
+            self.gate.line_bytes -= weight(&publish);
+            self.submit_publish(conn, id, publish, Place::Now(Some(permit)), now);
+        }
+    }
+}
+
+/// Where a publish may go.
+pub(crate) enum Place {
+    /// To the engine.
+    Now(Option<Permit>),
+    /// Behind those who wait.
+    Line,
+}
+
+/// How a request ended, for its limiter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answered {
+    /// It was done.
+    Done,
+    /// It was refused, or not answered in time.
+    Failed,
+    /// It was refused for a reason of its own, which tells nothing about the engine.
+    Own,
+}
+
+impl Answered {
+    pub(crate) fn by<T>(result: &Result<T, Reject>) -> Self {
+        match result {
+            Ok(_) => Self::Done,
+            Err(reject) => match reject.code {
+                RejectCode::Unavailable
+                | RejectCode::Overloaded
+                | RejectCode::Timeout
+                | RejectCode::Draining => Self::Failed,
+                _ => Self::Own,
+            },
+        }
+    }
+
+    fn of(self, permit: &Permit, now: Moment) -> Outcome {
+        match self {
+            Self::Done => Outcome::Done(now.since(permit.admitted())),
+            Self::Failed => Outcome::Dropped,
+            Self::Own => Outcome::Ignored,
+        }
+    }
+}
+
+fn weight(publish: &NewPublication) -> usize {
+    size_of::<NewPublication>() + publish.data.as_bytes().len() + publish.msg.len() + publish.key.len()
+}
+
+/// Reads of history.
+impl Shard {
+    /// Whether joins with a replay and pages of history are served at the moment.
+    pub(crate) fn admit_replay(&mut self) -> Result<(), Reject> {
+        self.gate.shed(Class::Replay)
+    }
+
+    /// Asks for a page of history for a join, now or when there is a place.
+    pub(crate) fn read_for_join(
+        &mut self,
+        room: RoomId,
+        join: PendingJoin,
+        query: HistoryQuery,
+        now: Moment,
+    ) {
+        self.rooms[room.0 as usize].replaying += 1;
+        let Some(permit) = self.gate.try_read(now) else {
+            return self.wait_to_read(WaitingRead::Join { room, join }, now);
+        };
+        let name = self.rooms[room.0 as usize].name.clone();
+        let join = Box::new(join);
+        let ticket = self.issue_with(Pending::Replay { room, join }, permit, now);
+        self.requests.push_back(Request::History {
+            ticket,
+            room: name,
+            query,
+        });
+    }
+
+    /// The same for a client's `history`.
+    pub(crate) fn read_for_client(
+        &mut self,
+        conn: ConnId,
+        id: u32,
+        room: RoomName,
+        query: HistoryQuery,
+        now: Moment,
+    ) {
+        let Some(permit) = self.gate.try_read(now) else {
+            let waiting = WaitingRead::History {
+                conn,
+                id,
+                room,
+                query,
+            };
+            return self.wait_to_read(waiting, now);
+        };
+        let ticket = self.issue_with(Pending::History { conn, id }, permit, now);
+        self.requests.push_back(Request::History { ticket, room, query });
+    }
+
+    fn wait_to_read(&mut self, waiting: WaitingRead, now: Moment) {
+        self.gate.reads.push(waiting, now);
+        if self.gate.reads.len() > self.setup.limits.requests_max {
+            let oldest = self.gate.reads.pop().expect("one was pushed");
+            self.refuse_read(oldest, now);
+        }
+        self.watch_lines(now);
+    }
+
+    /// A read was answered, or will not be.
+    pub(crate) fn read_answered(&mut self, permit: Option<Permit>, outcome: Answered, now: Moment) {
+        let (Some(permit), Some(limiter)) = (permit, &mut self.gate.replays) else {
+            return;
+        };
+        let outcome = outcome.of(&permit, now);
+        limiter.release(now, permit, outcome);
+        self.gate.reads.handle_answer(now);
+        self.move_reads(now);
+    }
+
+    fn move_reads(&mut self, now: Moment) {
+        while let Some(overdue) = self.gate.reads.pop_overdue(now) {
+            self.refuse_read(overdue, now);
+        }
+        self.gate.reads.handle_admitted(now);
+        // What is taken out asks for a place again, and may not need one any more.
+        while !self.gate.reads.is_empty()
+            && self
+                .gate
+                .replays
+                .as_ref()
+                .is_none_or(|limiter| limiter.in_flight() < limiter.limit())
+        {
+            match self.gate.reads.pop().expect("it is not empty") {
+                WaitingRead::Join { room, join } => {
+                    self.rooms[room.0 as usize].replaying -= 1;
+                    self.continue_join(room, join, now);
+                }
+                WaitingRead::History {
+                    conn,
+                    id,
+                    room,
+                    query,
+                } if self.is_ready(conn) => {
+                    self.read_for_client(conn, id, room, query, now);
+                }
+                WaitingRead::History { .. } => {}
+            }
+        }
+    }
+
+    fn refuse_read(&mut self, waiting: WaitingRead, now: Moment) {
+        self.gate.counters.limits[1].refused_total += 1;
+        let latency = self.gate.replays.as_ref().map(Limiter::latency);
+        let retry_ms = self.gate.retry(latency);
+        let detail = "more reads of history than can be served";
+        let reject = Reject::retry(RejectCode::Overloaded, retry_ms, detail);
+        match waiting {
+            WaitingRead::Join { room, join } => {
+                self.rooms[room.0 as usize].replaying -= 1;
+                self.refuse_join(room, &join, reject, now);
+                self.linger_if_idle(room, now);
+            }
+            WaitingRead::History { conn, id, .. } if self.is_ready(conn) => {
+                self.sessions[conn.index as usize].in_flight -= 1;
+                self.reject(conn, id, reject, now);
+            }
+            WaitingRead::History { .. } => {}
+        }
+    }
+
+    /// Makes sure that those who wait are looked after, should no answer come.
+    fn watch_lines(&mut self, now: Moment) {
+        let deadlines = [self.gate.line.deadline(), self.gate.reads.deadline()];
+        if let Some(at) = deadlines.into_iter().flatten().min()
+            && !std::mem::replace(&mut self.gate.has_timer, true)
+        {
+            self.set_timer(at.max(now), Timer::Lines);
+        }
+    }
+
+    /// The first in a line has waited long enough.
+    pub(crate) fn lines_due(&mut self, now: Moment) {
+        self.gate.has_timer = false;
+        self.move_line(now);
+        self.move_reads(now);
+        self.watch_lines(now);
+    }
+}
+
+/// Shedding.
+impl Shard {
+    /// Takes in how the process's memory stands; a few times a second.
+    pub fn handle_pressure(&mut self, pressure: Pressure, now: Moment) {
+        self.gate.shedder.handle_pressure(now, pressure);
+        self.tell_shed(now);
+    }
+
+    /// Whether anything gives way at the moment: then `handle_pressure` must be called on, for it to end.
+    pub fn is_shedding(&self) -> bool {
+        self.gate.shedder.is_shedding(Class::Lossy)
+    }
+
+    /// Whether work of this class gives way at the moment. The edge asks for handshakes.
+    ///
+    /// # Errors
+    /// It does; this is counted.
+    pub fn try_admit(&mut self, class: Class) -> Result<(), crate::admission::Shed> {
+        self.gate.shedder.try_admit(class)
+    }
+
+    /// Whether a publication of a room is left out for all its subscribers here; they will be told.
+    pub(crate) fn is_shed(&mut self, room_id: RoomId, offset: Offset) -> bool {
+        let room = &mut self.rooms[room_id.0 as usize];
+        if room.policy.lane != Lane::Lossy || !self.gate.shedder.is_shedding(Class::Lossy) {
+            return false;
+        }
+        // For those who come back it is not here: the engine has it.
+        room.feed.break_at(offset);
+        let subscribers = room.subscribers.len() as u64;
+        if subscribers > 0 {
+            self.gate.shedder.shed_total[Class::Lossy as usize] += subscribers;
+            self.counters.dropped_total += subscribers;
+            if room.shed == 0 {
+                self.gate.shed_rooms.push(room_id);
+            }
+            room.shed = room.shed.saturating_add(1);
+        }
+        true
+    }
+
+    /// Tells subscribers what was left out since they were last told.
+    fn tell_shed(&mut self, now: Moment) {
+        for room_id in std::mem::take(&mut self.gate.shed_rooms) {
+            // It may be gone, and its place used again: then nothing is missing there.
+            let room = self.rooms.get(room_id.0 as usize);
+            if let Some(last) = room.and_then(|room| room.last) {
+                self.tell_shed_in(room_id, last.offset, now);
+            }
+        }
+    }
+
+    /// The same in one room, up to an offset: before what comes after it is delivered again.
+    pub(crate) fn tell_shed_in(&mut self, room_id: RoomId, offset: Offset, now: Moment) {
+        let room = &mut self.rooms[room_id.0 as usize];
+        let count = std::mem::take(&mut room.shed);
+        if count > 0 {
+            let position = Position {
+                epoch: room.epoch(),
+                offset,
+            };
+            let gap = Push::Gap {
+                room: room.name.clone(),
+                position,
+                reason: GapReason::Dropped,
+                count: count.into(),
+            };
+            self.feed(room_id, Item::Gap(gap), now);
+        }
+    }
+}
