@@ -353,7 +353,7 @@ impl Workload {
                 subscribers,
                 rate,
                 quiet,
-            } => (target, Plan::viral("hot", *subscribers, *rate, *quiet)),
+            } => (target, Plan::hot(*subscribers, *rate, *quiet)),
             Self::Rooms {
                 target,
                 rooms,

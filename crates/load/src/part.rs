@@ -134,7 +134,7 @@ impl Part {
         let roles = roles.flat_map(|(role, count)| std::iter::repeat_n(role, *count));
         let mut number = 0;
         for role in roles {
-            if share.has(number) {
+            if plan.is_in(share, number) {
                 swarm.add(role, number);
             }
             number += 1;

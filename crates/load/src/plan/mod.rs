@@ -4,7 +4,9 @@
 //!
 //! A plan follows from the words of the command line alone, so every process of a run makes the
 //! same one and takes its share of it. Subscribers go round: number `n` of `N` processes has
-//! every `N`th. All publishers are in the first, so that one clock sends on schedule.
+//! every `N`th. All publishers are in the first, so that one clock sends on schedule. Where the first group of
+//! subscribers is `apart`, the first process has all others and none of it: what they see must not wait
+//! in our own queue behind what a large room sees.
 
 mod schedule;
 mod workloads;
@@ -111,6 +113,8 @@ pub(crate) struct Plan {
     /// Those that publish; some of them are in a room too.
     pub(crate) publishers: Vec<Role>,
     pub(crate) streams: Vec<Stream>,
+    /// The first group of subscribers is in processes of its own.
+    pub(crate) is_apart: bool,
 }
 
 impl Plan {
@@ -133,10 +137,34 @@ impl Plan {
         self.subscriber_count() + self.publishers.len()
     }
 
+    /// Subscribers of the first group, where that is apart.
+    fn apart_count(&self) -> usize {
+        match self.is_apart {
+            true => self.subscribers.first().map_or(0, |(_, count)| *count),
+            false => 0,
+        }
+    }
+
+    /// Whether subscriber `number` of all is in this share.
+    pub(crate) fn is_in(&self, share: Share, number: usize) -> bool {
+        let apart = self.apart_count();
+        match apart > 0 && share.of > 1 {
+            true if number < apart => number % (share.of - 1) + 1 == share.index,
+            true => share.index == 0,
+            false => share.has(number),
+        }
+    }
+
     /// How many processes it takes where each may open so many descriptors; `forced` is what
     /// the command line asks for.
     pub(crate) fn processes(&self, allowed: u64, forced: Option<u32>) -> Result<usize, LoadError> {
-        let largest = |processes: usize| self.subscriber_count().div_ceil(processes) + self.publishers.len();
+        let apart = self.apart_count();
+        let largest = |processes: usize| match apart > 0 && processes > 1 {
+            true => apart
+                .div_ceil(processes - 1)
+                .max(self.subscriber_count() - apart + self.publishers.len()),
+            false => self.subscriber_count().div_ceil(processes) + self.publishers.len(),
+        };
         let fits = |processes: usize| {
             let pipes = if processes > 1 { 2 * processes as u64 } else { 0 };
             largest(processes).max(pipes as usize) as u64 + DESCRIPTORS_KEPT <= allowed
@@ -150,7 +178,10 @@ impl Plan {
         };
         let chosen = match forced {
             Some(forced) => Some(forced as usize).filter(|forced| fits(*forced)),
-            None => (1..=most).find(|processes| fits(*processes)),
+            None => {
+                let least = if apart > 0 { 2 } else { 1 };
+                (least..=most).find(|processes| fits(*processes))
+            }
         };
         chosen.ok_or(LoadError::Descriptors {
             wanted: self.connections(),
@@ -218,6 +249,22 @@ mod tests {
         assert_eq!(plan.processes(20_000, Some(7)).unwrap(), 7);
         assert!(plan.processes(256, Some(2)).is_err());
         assert!(plan.processes(34, None).is_err());
+    }
+
+    #[test]
+    fn a_group_that_is_apart_shares_no_process_with_the_others() {
+        let plan = Plan::hot(500, 5.0, 10);
+        assert_eq!(plan.processes(20_000, None).unwrap(), 2);
+        assert_eq!(plan.processes(300, None).unwrap(), 3);
+        for of in [2, 3] {
+            for number in 0..plan.subscriber_count() {
+                let owners = (0..of).filter(|index| plan.is_in(Share { index: *index, of }, number));
+                let owners: Vec<usize> = owners.collect();
+                assert_eq!(owners.len(), 1);
+                assert_eq!(owners[0] == 0, number >= 500);
+            }
+        }
+        assert!((0..550).all(|number| plan.is_in(Share::WHOLE, number)));
     }
 
     #[test]

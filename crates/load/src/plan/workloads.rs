@@ -69,6 +69,14 @@ impl Plan {
         plan
     }
 
+    /// As `viral`, but the large room is received in processes of its own.
+    pub(crate) fn hot(subscribers: usize, rate: f64, quiet: usize) -> Self {
+        Self {
+            is_apart: true,
+            ..Self::viral("hot", subscribers, rate, quiet)
+        }
+    }
+
     /// One room in which some read slowly, or not at all.
     pub(crate) fn slow(ask: &Slow<'_>) -> Self {
         let room: Rc<str> = format!("{}:slow", ask.namespace).into();
@@ -164,6 +172,7 @@ impl Plan {
             subscribers: rooms.iter().map(|room| (member(room, 0), subscribers)).collect(),
             publishers: vec![Role::default(); publishers],
             streams: vec![stream("flood", rooms, 0..publishers, rate)],
+            is_apart: false,
         }
     }
 
