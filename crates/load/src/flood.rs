@@ -73,6 +73,7 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
     let limit_us = unloaded.p99_us * LATE;
     let peak = search(&mut crew, target, base, limit_us)?;
     let offered = peak * multiple;
+    eprintln!("{offered:>9.0}/s offered: the flood");
     // As long as it takes for whatever is meant to settle: at full length only what lasts is seen.
     let flood = play(&mut crew, FLOOD, offered, target.seconds)?;
     let memory = watch.memory();
