@@ -679,7 +679,7 @@ fn forget_room(
         store.forget_key(&header, &newest.key);
         store.let_go(&header, newest.offset);
     }
-    store.remove(name);
+    store.remove(name, &header);
     Ok(())
 }
 

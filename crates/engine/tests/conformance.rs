@@ -679,6 +679,25 @@ every_engine! {
         assert_eq!(bench.publish(0, "chat:a", "11").unwrap().position.offset, 11);
         assert_eq!(bench.offsets("few:a", all(100)).0, [36, 37, 38, 39, 40]);
     }
+
+    who_waits_in_a_silent_room_over_a_restart_misses_nothing(bench) {
+        for name in ["chat:silent", "bank:silent", "none:silent"] {
+            let before = bench.attach(0, name).unwrap().head;
+            assert_eq!(before.offset, 0);
+            bench.restart();
+            for n in 1..=3 {
+                bench.publish(1, name, &n.to_string()).unwrap();
+            }
+            let head = bench.attach(0, name).unwrap().head;
+            assert_eq!(head.offset, 3);
+            assert_eq!(head.epoch == before.epoch, bench.is_log, "{name}");
+            if name != "none:silent" {
+                let gap = (!bench.is_log).then_some(GapReason::Epoch);
+                let since = HistoryQuery { since: Some(before), ..all(100) };
+                assert_eq!(bench.offsets(name, since), (vec![1, 2, 3], false, gap), "{name}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tidegate_engine::{
     rooms::{Group, Rooms},
     store::Store,
 };
-use tidegate_wire::{Payload, RoomName};
+use tidegate_wire::{Epoch, Payload, Position, RoomName};
 
 const COUNT: usize = 4;
 const BYTES: usize = 300;
@@ -24,9 +24,19 @@ const DEDUP_AGE_US: u64 = 20;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { room: usize, size: usize, msg: u8 },
-    Read { room: usize, limit: u32, reverse: bool },
+    Publish {
+        room: usize,
+        size: usize,
+        msg: u8,
+    },
+    Read {
+        room: usize,
+        limit: u32,
+        reverse: bool,
+    },
     Wait(u64),
+    /// Time enough for every sweep.
+    Sweep,
     Restart,
 }
 
@@ -35,12 +45,17 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (0..2usize, 1..120usize, 0..6u8).prop_map(|(room, size, msg)| Step::Publish { room, size, msg }),
         6 => (0..2usize, 1..12u32, any::<bool>()).prop_map(|(room, limit, reverse)| Step::Read { room, limit, reverse }),
         3 => (1..30u64).prop_map(Step::Wait),
+        1 => Just(Step::Sweep),
         1 => Just(Step::Restart),
     ]
 }
 
 #[derive(Default)]
 struct Twin {
+    /// Once anybody was told.
+    epoch: Option<Epoch>,
+    /// Those in which offsets are taken by publications that are gone.
+    gone: Vec<Epoch>,
     head: u64,
     /// Offset, weight, time.
     kept: VecDeque<(u64, usize, u64)>,
@@ -49,6 +64,25 @@ struct Twin {
 }
 
 impl Twin {
+    /// What it was told before stays true, and where the room begins anew no offset means two publications.
+    fn is_told(&mut self, head: Position) {
+        assert!(!self.gone.contains(&head.epoch), "{head:?} {:?}", self.gone);
+        assert_eq!(head.epoch, *self.epoch.get_or_insert(head.epoch));
+        assert_eq!(head.offset, self.head);
+    }
+
+    /// Forgotten, if anything was ever published in it; a silent one stays what it is where it is kept.
+    fn sweep(&mut self, is_kept: bool) {
+        if self.head > 0 || !is_kept {
+            let mut gone = std::mem::take(&mut self.gone);
+            gone.extend(self.epoch);
+            *self = Self {
+                gone,
+                ..Self::default()
+            };
+        }
+    }
+
     /// Its offset, and whether it had happened before. Id 0 is none.
     fn publish(&mut self, size: usize, msg: u8, now_us: u64) -> (u64, bool) {
         self.ids.retain(|id| id.2 + DEDUP_AGE_US >= now_us);
@@ -123,6 +157,20 @@ fn check(config: &EngineConfig, steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Wait(us) => now_us += us,
+            Step::Sweep => {
+                // One sweep looks at one place of a table of some.
+                for _ in 0..16 {
+                    now_us += 100_000_000;
+                    rooms.sweep(Moment(now_us * 1_000), now_us, &mut store).unwrap();
+                    while rooms.wants_trim() {
+                        rooms.trim(now_us, &mut store).unwrap();
+                    }
+                    store.commit().unwrap();
+                }
+                assert!(rooms.is_empty());
+                let is_kept = *config != EngineConfig::Memory;
+                twins.iter_mut().for_each(|twin| twin.sweep(is_kept));
+            }
             // What is in memory alone would be gone.
             Step::Restart if *config == EngineConfig::Memory => {}
             Step::Restart => {
@@ -154,6 +202,10 @@ fn check(config: &EngineConfig, steps: Vec<Step>) {
                 let published = result.unwrap();
                 let expected = twins[room].publish(size, msg, now_us);
                 assert_eq!((published.position.offset, published.duplicate), expected);
+                twins[room].is_told(Position {
+                    offset: twins[room].head,
+                    ..published.position
+                });
             }
             Step::Read { room, limit, reverse } => {
                 let query = HistoryQuery {
@@ -172,9 +224,9 @@ fn check(config: &EngineConfig, steps: Vec<Step>) {
                 };
                 let page = result.unwrap();
                 let offsets: Vec<u64> = page.publications.iter().map(|p| p.offset).collect();
-                let twin = &twins[room];
+                let twin = &mut twins[room];
                 assert_eq!(offsets, twin.read(limit, reverse));
-                assert_eq!(page.head.offset, twin.head);
+                twin.is_told(page.head);
                 assert_eq!(page.oldest, twin.kept.front().map_or(twin.head + 1, |k| k.0));
                 assert_eq!(page.more, twin.kept.len() > limit as usize);
             }

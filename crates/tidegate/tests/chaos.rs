@@ -14,6 +14,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
     process::{Command, Stdio},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -47,8 +48,11 @@ fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
         "--payload=2000",
         "--seconds=2",
     ];
+    let watcher = Watcher::begin(&server.address(), "latest:slow", 1_200);
     let report = load(&server, &words);
-    // Where the server is behind, two of one key may meet in one turn: then all others are told so.
+    watcher.end(&server.address());
+    // Two of one key that meet in one write are one, for those who keep up too, and they are told: on a busy
+    // machine more of them.
     let others = &report["others"];
     assert_eq!(
         number(others, "delivered") + number(others, "conflated"),
@@ -56,8 +60,8 @@ fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
         "{others}"
     );
     assert!(
-        number(others, "delivered") > 2 * number(others, "conflated"),
-        "{others}"
+        number(others, "delivered") * 3 > 2 * number(&report["trickling"], "delivered") * 14,
+        "each has twice what a slow one has: {report}"
     );
     for name in ["stopped", "trickling"] {
         let class = &report[name];
@@ -344,6 +348,55 @@ fn server(limits: &str) -> (tempfile::TempDir, Server) {
     let mut server = Server::new(dir.path(), &config);
     server.start();
     (dir, server)
+}
+
+/// Keeps up with a room of keys, until it got or was told all that is due.
+struct Watcher {
+    room: &'static str,
+    thread: JoinHandle<BTreeMap<String, u64>>,
+}
+
+impl Watcher {
+    fn begin(address: &str, room: &'static str, due: u64) -> Self {
+        let mut client = Client::connect(address, "watcher").expect("the server takes connections");
+        client.send(&json!({"id": 2, "join": {"room": room}}));
+        let reply = client.receive().expect("an answer");
+        assert_eq!(reply["ok"]["offset"], 0, "{reply}");
+        let watch = move || {
+            let (mut newest, mut told) = (BTreeMap::new(), 0);
+            while told < due {
+                let frame = client.receive().expect("what is due");
+                let (event, gap) = (&frame["event"], &frame["gap"]);
+                if let Some(offset) = event["offset"].as_u64() {
+                    let key = event["key"].as_str().expect("a key").to_owned();
+                    assert!(newest.insert(key, offset) < Some(offset), "{frame}");
+                    told += 1;
+                } else if gap.is_object() {
+                    assert_eq!(gap["reason"], "conflated", "{frame}");
+                    told += number(gap, "count");
+                }
+            }
+            assert_eq!(told, due);
+            newest
+        };
+        let thread = thread::spawn(watch);
+        Self { room, thread }
+    }
+
+    /// Has the newest of each key, as the room's history says.
+    fn end(self, address: &str) {
+        let seen = self.thread.join().expect("the watcher");
+        let mut client = Client::connect(address, "reader").expect("the server takes connections");
+        client.send(&json!({"id": 2, "history": {"room": self.room, "limit": 50, "reverse": true}}));
+        let page = client.receive().expect("a page");
+        let publications = page["ok"]["publications"].as_array().expect("publications");
+        let mut newest = BTreeMap::new();
+        for publication in publications {
+            let key = publication["key"].as_str().expect("a key").to_owned();
+            newest.entry(key).or_insert_with(|| number(publication, "offset"));
+        }
+        assert_eq!(seen, newest);
+    }
 }
 
 /// Runs a workload whose sums must add up, and holds the server's memory against its bound.

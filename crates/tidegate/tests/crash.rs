@@ -5,6 +5,8 @@
 //! under the same `msg` id; subscribers resume by position. In the end the rooms' history is
 //! read back and held against what everyone saw. `CRASH_ROUNDS` sets the rounds (50).
 
+#[path = "crash/silent.rs"]
+mod silent;
 #[path = "crash/state.rs"]
 mod state;
 // Of the support, signals are for others.

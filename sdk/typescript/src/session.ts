@@ -200,6 +200,8 @@ interface RoomState {
   readonly options: JoinOptions;
   readonly listener: RoomListener;
   wishes: Wishes;
+  /** The wishes of its last join. */
+  asked: Wishes;
   epoch: string | undefined;
   /** The last offset seen; undefined before the first join or while a fresh replay has not begun. */
   seen: number | undefined;
@@ -283,6 +285,7 @@ export class Session {
       options,
       listener,
       wishes: options.wishes ?? {},
+      asked: {},
       epoch: options.since?.epoch,
       seen: options.since?.offset,
       snapshot: undefined,
@@ -308,8 +311,8 @@ export class Session {
     const room = this.#rooms.get(name);
     if (!room) throw new RejectError(0, "closed", `${name} is not joined`);
     room.wishes = wishes;
-    // Otherwise its next join says so.
-    if (room.isJoined) await this.#call("filter", { room: name, ...wishFields(wishes) });
+    // Otherwise its next join says so, or what follows the one that is under way.
+    if (room.isJoined) await this.#sendFilter(room);
   }
 
   /** The position to keep for another time. */
@@ -664,6 +667,9 @@ export class Session {
     room.listener.onJoined(joined);
     if (joined.recovery === "gap") room.listener.onGap(joined.reason ?? "", joined.position, 0);
     this.#onSnapshot(room);
+    // Wishes that came while it was under way. If they are refused, so is the next join with them, which says why.
+    const isStill = this.#rooms.get(room.name) === room && room.isJoined;
+    if (isStill && !isSame(room.asked, room.wishes)) this.#sendFilter(room).catch(() => {});
   }
 
   /** Tells the state once it is whole. */
@@ -774,6 +780,10 @@ export class Session {
     this.#send(id, "join", join);
   }
 
+  #sendFilter(room: RoomState): Promise<Fields> {
+    return this.#call("filter", { room: room.name, ...wishFields(room.wishes) });
+  }
+
   #sendLeave(name: string): void {
     this.#send(this.#id(), "leave", { room: name });
   }
@@ -783,6 +793,7 @@ export class Session {
     const id = this.#id();
     room.joinId = id;
     room.retryAt = undefined;
+    room.asked = room.wishes;
     this.#joins.set(id, room);
     // A state that came in part is asked for anew.
     const hasPosition = room.epoch !== undefined && room.seen !== undefined && !room.snapshot;
@@ -833,6 +844,10 @@ function published(ok: Fields): Published {
 
 function wishFields({ keys, maxRate }: Wishes): Fields {
   return { ...(keys ? { keys } : {}), ...(maxRate === undefined ? {} : { max_rate: maxRate }) };
+}
+
+function isSame(one: Wishes, other: Wishes): boolean {
+  return JSON.stringify(wishFields(one)) === JSON.stringify(wishFields(other));
 }
 
 function isDue(time: number | undefined, now: number): boolean {

@@ -439,6 +439,43 @@ describe("rooms", () => {
     expect(resumed + joins).toBe(500);
   });
 
+  test("wishes that come while a join is under way are sent after it, and only then", async () => {
+    world.connect();
+    join({ wishes: { keys: ["a"] } });
+    const [sent] = world.take();
+    expect(sent?.join).toMatchObject({ keys: ["a"] });
+    await world.session.filter("chat:a", { keys: ["b"], maxRate: 2 });
+    expect(world.take()).toEqual([]);
+    world.say(joined(sent?.id ?? 0, 0));
+    const [filter, ...more] = world.take();
+    expect(filter?.filter).toEqual({ room: "chat:a", keys: ["b"], max_rate: 2 });
+    expect(more).toEqual([]);
+    world.say({ id: filter?.id, ok: {} });
+
+    // The next join asks for them itself, and so does one that is still with `connect`.
+    world.session.closed(1006);
+    world.wakeUp();
+    world.session.opened();
+    const [connect] = world.take();
+    const resume = (connect?.connect as { resume: Sent[] }).resume[0];
+    expect(resume).toMatchObject({ keys: ["b"], max_rate: 2 });
+    await world.session.filter("chat:a", {});
+    await world.session.filter("chat:a", { keys: ["b"], maxRate: 2 });
+    world.say({ id: connect?.id, ok: { connection: "c", user: "ann", ping_ms: 25_000, frame_bytes_max: 65_536 } });
+    world.say(joined(resume?.id as number, 0));
+    expect(world.take()).toEqual([]);
+  });
+
+  test("a listener that leaves as soon as it has joined is not filtered", async () => {
+    world.connect();
+    const room = join();
+    room.onJoined = () => world.session.leave("chat:a");
+    const [sent] = world.take();
+    await world.session.filter("chat:a", { keys: ["b"] });
+    world.say(joined(sent?.id ?? 0, 0));
+    expect(world.take().map((frame) => Object.keys(frame)[1])).toEqual(["leave"]);
+  });
+
   test("events after leaving are nobody's", () => {
     world.connect();
     const room = join();

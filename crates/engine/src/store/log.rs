@@ -5,7 +5,7 @@
 //!   publications  id ‖ offset           → publication        big-endian, so that order is order
 //!   messages      id ‖ from ‖ ff ‖ msg  → offset, time
 //!   state         id ‖ key              → offset, time, weight of the key's newest publication
-//!   meta          next_id, generation, boot, clean
+//!   meta          id, next_id, generation, boot, clean, forgotten ‖ slot
 //! ```
 //!
 //! The newest publication of a key stays among the publications when history is trimmed, below the room's oldest.
@@ -29,7 +29,11 @@ use tidegate_core::{
 };
 use tidegate_wire::{Offset, Position, Publication, RoomName};
 
-use super::{Found, Header, Range, Remembered, StoreError, new_epoch, record};
+use super::{
+    Found, Header, Range, Remembered, StoreError,
+    fresh::{Fresh, slot_key},
+    new_epoch, record,
+};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Room ids are taken in blocks, so that a new room costs no extra write.
@@ -54,7 +58,7 @@ struct Open {
     state: Keyspace,
     meta: Keyspace,
     batch: Option<WriteBatch>,
-    generation: u64,
+    fresh: Fresh,
     next_id: u64,
     ids_end: u64,
 }
@@ -90,7 +94,10 @@ impl LogStore {
             state: keyspace("state").map_err(failed)?,
             meta: keyspace("meta").map_err(failed)?,
             batch: None,
-            generation: 0,
+            fresh: Fresh {
+                store: 0,
+                generation: 0,
+            },
             next_id: 0,
             ids_end: 0,
             db: db.clone(),
@@ -105,7 +112,15 @@ impl LogStore {
         let rebooted = boot_before.is_some_and(|before| before[..] != boot[..]);
         let generation = number("generation")? + u64::from(suspect_sync || (rebooted && !was_closed));
         let next_id = number("next_id")?;
-        open.generation = generation;
+        // None in a new store, and in one from before there were any.
+        let id = match number("id")? {
+            0 => new_epoch().0,
+            id => id,
+        };
+        open.fresh = Fresh {
+            store: id,
+            generation,
+        };
         open.next_id = next_id;
         open.ids_end = next_id;
 
@@ -114,6 +129,7 @@ impl LogStore {
         batch.insert(&open.meta, "boot", boot);
         batch.insert(&open.meta, "clean", 0u64.to_le_bytes());
         batch.insert(&open.meta, "generation", generation.to_le_bytes());
+        batch.insert(&open.meta, "id", id.to_le_bytes());
         batch.commit().map_err(failed)?;
         db.persist(PersistMode::SyncAll).map_err(failed)?;
         self.open = Some(open);
@@ -140,12 +156,10 @@ impl LogStore {
         let closed = || StoreError::Write("the store is not open after a failure".to_owned());
         let open = self.open.as_mut().ok_or_else(closed)?;
         let Some(found) = open.rooms.get(room.as_bytes()).map_err(read_failed)? else {
+            let epoch = open.fresh.epoch(room, open.last_forgotten(room)?);
             let header = Header {
                 id: open.take_id()?,
-                head: Position {
-                    epoch: new_epoch(),
-                    offset: 0,
-                },
+                head: Position { epoch, offset: 0 },
                 oldest: 1,
                 oldest_us: 0,
                 bytes: 0,
@@ -158,9 +172,9 @@ impl LogStore {
         let (mut header, generation) =
             record::read_header(&found).ok_or(StoreError::Damaged { dir, what })?;
         open.find_head(&mut header)?;
-        if generation != open.generation && policy.durability == Durability::Append {
+        if generation != open.fresh.generation && policy.durability == Durability::Append {
             header.head.epoch = new_epoch();
-            let value = record::write_header(&header, open.generation);
+            let value = record::write_header(&header, open.fresh.generation);
             open.stage(|batch, open| batch.insert(&open.rooms, room.as_bytes(), value));
         }
         let mut remembered = Vec::new();
@@ -189,7 +203,7 @@ impl LogStore {
 
     pub(super) fn write_header(&mut self, room: &RoomName, header: &Header) {
         if let Some(open) = &mut self.open {
-            let record = record::write_header(header, open.generation);
+            let record = record::write_header(header, open.fresh.generation);
             open.stage(|batch, open| batch.insert(&open.rooms, room.as_bytes(), record));
         }
     }
@@ -269,9 +283,12 @@ impl LogStore {
         self.write_header(room, header);
     }
 
-    pub(super) fn remove(&mut self, room: &RoomName) {
+    pub(super) fn remove(&mut self, room: &RoomName, header: &Header) {
         if let Some(open) = &mut self.open {
-            open.stage(|batch, open| batch.remove(&open.rooms, room.as_bytes()));
+            open.stage(|batch, open| {
+                batch.remove(&open.rooms, room.as_bytes());
+                batch.insert(&open.meta, slot_key(room), header.id.to_le_bytes());
+            });
         }
     }
 
@@ -393,6 +410,12 @@ impl Open {
         Ok(())
     }
 
+    /// What the name's slot says; 0 if none of its rooms was ever forgotten.
+    fn last_forgotten(&self, room: &RoomName) -> Result<u64, StoreError> {
+        let found = self.meta.get(slot_key(room)).map_err(read_failed)?;
+        Ok(found.and_then(|id| (&id[..]).try_get_u64_le().ok()).unwrap_or(0))
+    }
+
     fn take_id(&mut self) -> Result<u64, StoreError> {
         if self.next_id == self.ids_end {
             self.ids_end += ID_BLOCK;
@@ -457,6 +480,32 @@ fn words(error: &fjall::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_from_before_it_had_an_id_opens_and_gets_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (policy, now) = (Policy::with_defaults("chat"), 7);
+        let name = |name: &str| RoomName::parse(name).unwrap();
+        let (kept, silent) = (name("chat:kept"), name("chat:silent"));
+        let mut store = LogStore::open(dir.path()).unwrap();
+        let mut header = store.load(&kept, &policy).unwrap().0;
+        (header.head.offset, header.oldest, header.touched_us) = (1, 2, now);
+        store.write_header(&kept, &header);
+        let before = store.load(&silent, &policy).unwrap().0.head;
+        store.opened().unwrap().meta.remove("id").unwrap();
+        store.close().unwrap();
+        drop(store);
+
+        let mut store = LogStore::open(dir.path()).unwrap();
+        assert_eq!(store.load(&kept, &policy).unwrap().0, header);
+        let after = store.load(&silent, &policy).unwrap().0.head;
+        assert_ne!(before, after);
+        store.reopen(false).unwrap();
+        assert_eq!(store.load(&silent, &policy).unwrap().0.head, after);
+        store.reopen(true).unwrap();
+        let suspect = store.load(&silent, &policy).unwrap().0.head;
+        assert_ne!(suspect, after, "what was published in it may be gone");
+    }
 
     #[test]
     fn a_poisoned_store_is_suspected_of_a_lost_sync() {

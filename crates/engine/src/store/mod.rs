@@ -3,6 +3,7 @@
 //! Writes are staged, then committed as one batch, then, where a room asks for it, synced.
 //! Reads see what was committed.
 
+mod fresh;
 mod log;
 mod memory;
 mod record;
@@ -252,10 +253,11 @@ impl Store {
     }
 
     /// Stages that a room was never there. Publications must be trimmed, and keys let go, before.
-    pub fn remove(&mut self, room: &RoomName) {
+    /// One of that name begins in another epoch.
+    pub fn remove(&mut self, room: &RoomName, header: &Header) {
         match self {
             Self::Memory(store) => store.remove(room),
-            Self::Log(store) => store.remove(room),
+            Self::Log(store) => store.remove(room, header),
         }
     }
 
