@@ -26,11 +26,11 @@ impl Shard {
             Event::Publication { room, publication } => self.on_publication(&room, publication, now),
             Event::Published { ticket, result } => {
                 if let Some(Ticketed {
-                    pending: Pending::Publish { conn, id },
+                    pending: Pending::Publish { conn, id, room },
                     permit,
                 }) = self.pending.remove(&ticket)
                 {
-                    self.publish_answered(permit, Answered::by(&result), now);
+                    self.publish_stored(room, permit, Answered::by(&result), now);
                     self.answer(conn, id, Lane::Control, result.map(Reply::Published), now);
                 }
             }
@@ -158,7 +158,7 @@ impl Shard {
                 }
                 let room = &mut self.rooms[room_id.0 as usize];
                 if room.is_idle() {
-                    return self.drop_room(room_id);
+                    return self.drop_room(room_id, now);
                 }
                 self.retry_attach(room_id, &reject, now);
             }
@@ -196,7 +196,7 @@ impl Shard {
         }
         let room = &mut self.rooms[room_id.0 as usize];
         let Some(before) = before.filter(|_| !room.subscribers.is_empty()) else {
-            self.skip_walk(room_id);
+            self.skip_walk(room_id, now);
             self.drop_state(room_id);
             let room = &mut self.rooms[room_id.0 as usize];
             let bytes_before = room.feed.bytes();
@@ -305,7 +305,7 @@ impl Shard {
         }
         let reject = || Reject::retry(RejectCode::Timeout, 1_000, "no answer from the engine in time");
         match pending {
-            Pending::Publish { conn, id }
+            Pending::Publish { conn, id, .. }
             | Pending::History { conn, id }
             | Pending::Presence { conn, id } => {
                 self.answer(conn, id, Lane::Control, Err(reject()), now);

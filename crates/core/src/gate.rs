@@ -279,7 +279,8 @@ impl Shard {
     ) {
         match place {
             Place::Now(permit) => {
-                let ticket = self.issue_with(Pending::Publish { conn, id }, permit, now);
+                let room = self.rooms_by_name.get(&publish.room).copied();
+                let ticket = self.issue_with(Pending::Publish { conn, id, room }, permit, now);
                 self.requests.push_back(Request::Publish { ticket, publish });
             }
             Place::Line => {
@@ -287,6 +288,30 @@ impl Shard {
                 self.gate.line.push(WaitingPublish { conn, id, publish }, now);
                 self.watch_lines(now);
             }
+        }
+    }
+
+    /// The engine has a publish, or not. Its place is free when this shard has fanned it out, too: storing is only
+    /// half of the work, and more of it than can be fanned out would pile up behind it.
+    pub(crate) fn publish_stored(
+        &mut self,
+        room: Option<RoomId>,
+        permit: Option<Permit>,
+        outcome: Answered,
+        now: Moment,
+    ) {
+        let room = room.and_then(|room| self.rooms.get_mut(room.0 as usize));
+        match (permit, room.filter(|room| room.is_ready)) {
+            (Some(permit), Some(room)) if matches!(outcome, Answered::Done) => room.unwalked.push(permit),
+            (permit, _) => self.publish_answered(permit, outcome, now),
+        }
+    }
+
+    /// A room's walk is done: what was stored before it ended holds no place any more.
+    pub(crate) fn release_walked(&mut self, room_id: RoomId, now: Moment) {
+        let walked = std::mem::take(&mut self.rooms[room_id.0 as usize].unwalked);
+        for permit in walked {
+            self.publish_answered(Some(permit), Answered::Done, now);
         }
     }
 

@@ -237,7 +237,7 @@ fn replay_weight(publication: &Publication) -> usize {
 impl Shard {
     /// Takes a `join` command, also from `connect`'s `resume`.
     pub(crate) fn on_join(&mut self, conn: ConnId, id: u32, join: &Join, now: Moment) {
-        let room = match self.admit_join(conn, join) {
+        let room = match self.admit_join(conn, join, now) {
             Ok(room) => room,
             Err(reject) => return self.reject(conn, id, reject, now),
         };
@@ -249,7 +249,7 @@ impl Shard {
         self.continue_join(room, pending, now);
     }
 
-    fn admit_join(&mut self, conn: ConnId, join: &Join) -> Result<RoomId, Reject> {
+    fn admit_join(&mut self, conn: ConnId, join: &Join, now: Moment) -> Result<RoomId, Reject> {
         let session = &mut self.sessions[conn.index as usize];
         let Some(policy) = self.setup.policies.of(&join.room).cloned() else {
             return Err(unknown_namespace(&join.room));
@@ -283,7 +283,7 @@ impl Shard {
             }
             return Ok(room);
         }
-        self.open_room(&join.room, policy)
+        self.open_room(&join.room, policy, now)
     }
 
     /// What became of the client's wish, or of its right, while its join was under way.

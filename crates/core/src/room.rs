@@ -12,6 +12,7 @@ use hashbrown::HashSet;
 use tidegate_wire::{Epoch, Offset, Position, RoomName, frame::Wishes};
 
 use crate::{
+    admission::Permit,
     feed::{Feed, Variant},
     heat::Heat,
     join::PendingJoin,
@@ -152,6 +153,8 @@ pub struct Room {
     pub lingers: u32,
     /// Publications left out for all, while the server sheds, that were not told yet.
     pub shed: u32,
+    /// Places of publishes that are stored, and wait for the walk under way.
+    pub unwalked: Vec<Permit>,
 }
 
 impl Room {
@@ -179,6 +182,7 @@ impl Room {
             mirror: None,
             lingers: 0,
             shed: 0,
+            unwalked: Vec::new(),
         }
     }
 

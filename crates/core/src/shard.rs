@@ -128,11 +128,28 @@ pub enum RoomOrder {
 /// A request that waits for the engine's answer.
 #[derive(Debug)]
 pub(crate) enum Pending {
-    Publish { conn: ConnId, id: u32 },
-    History { conn: ConnId, id: u32 },
-    Presence { conn: ConnId, id: u32 },
-    Replay { room: RoomId, join: Box<PendingJoin> },
-    State { room: RoomId, number: u64 },
+    Publish {
+        conn: ConnId,
+        id: u32,
+        /// Where it is fanned out on this shard, if anywhere.
+        room: Option<RoomId>,
+    },
+    History {
+        conn: ConnId,
+        id: u32,
+    },
+    Presence {
+        conn: ConnId,
+        id: u32,
+    },
+    Replay {
+        room: RoomId,
+        join: Box<PendingJoin>,
+    },
+    State {
+        room: RoomId,
+        number: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -650,7 +667,7 @@ impl Shard {
             Timer::Linger(room_id, lingers) => {
                 let room = self.rooms.get(room_id.0 as usize);
                 if room.is_some_and(|room| room.is_idle() && room.lingers == lingers) {
-                    self.drop_room(room_id);
+                    self.drop_room(room_id, now);
                 }
             }
             Timer::Attach(room_id) => {
@@ -709,8 +726,13 @@ impl Shard {
 /// Rooms: opening, leaving, lingering, trimming.
 impl Shard {
     /// Makes room for a room, and asks for it.
-    pub(crate) fn open_room(&mut self, name: &RoomName, policy: Rc<Policy>) -> Result<RoomId, Reject> {
-        if self.rooms.len() >= self.setup.limits.rooms_total_max && !self.drop_an_idle_room() {
+    pub(crate) fn open_room(
+        &mut self,
+        name: &RoomName,
+        policy: Rc<Policy>,
+        now: Moment,
+    ) -> Result<RoomId, Reject> {
+        if self.rooms.len() >= self.setup.limits.rooms_total_max && !self.drop_an_idle_room(now) {
             return Err(self.overloaded("too many rooms on this shard"));
         }
         let room_id = RoomId(self.rooms.insert(Room::new(name.clone(), policy, 0)) as u32);
@@ -785,8 +807,8 @@ impl Shard {
     }
 
     /// Detaches and forgets an idle room.
-    pub(crate) fn drop_room(&mut self, room_id: RoomId) {
-        self.skip_walk(room_id);
+    pub(crate) fn drop_room(&mut self, room_id: RoomId, now: Moment) {
+        self.skip_walk(room_id, now);
         self.drop_state(room_id);
         let room = self.rooms.remove(room_id.0 as usize);
         self.rooms_by_name.remove(&room.name);
@@ -799,11 +821,11 @@ impl Shard {
 
     /// Drops some idle room. Looks at a few places of the table only, on from where it
     /// looked last, so that a full table costs a join little.
-    fn drop_an_idle_room(&mut self) -> bool {
+    fn drop_an_idle_room(&mut self, now: Moment) -> bool {
         for _ in 0..LOOKS_MAX {
             self.look_at = (self.look_at + 1) % self.rooms.capacity().max(1);
             if self.rooms.get(self.look_at).is_some_and(Room::is_idle) {
-                self.drop_room(RoomId(self.look_at as u32));
+                self.drop_room(RoomId(self.look_at as u32), now);
                 return true;
             }
         }

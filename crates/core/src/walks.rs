@@ -130,7 +130,7 @@ impl Shard {
     }
 
     /// Ends the walk of a room without subscribers.
-    pub(crate) fn skip_walk(&mut self, room_id: RoomId) {
+    pub(crate) fn skip_walk(&mut self, room_id: RoomId, now: Moment) {
         let room = &mut self.rooms[room_id.0 as usize];
         debug_assert!(room.subscribers.is_empty());
         self.pending_bytes -= room.feed.finish_walk(room.feed.end());
@@ -139,6 +139,7 @@ impl Shard {
             self.fresh.retain(|fresh| *fresh != room_id);
             self.ready.retain(|ready| *ready != room_id);
         }
+        self.release_walked(room_id, now);
     }
 
     /// There is something to fan out: begins a walk, unless one is under way or the room has to rest.
@@ -183,6 +184,7 @@ impl Shard {
                 }
             }
         }
+        self.release_walked(room_id, now);
         self.trim(room_id);
     }
 

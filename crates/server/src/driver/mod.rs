@@ -72,9 +72,12 @@ const ENGINE_EVENTS_MAX: usize = 2048;
 const ENGINE_PAUSE: Duration = Duration::from_millis(1);
 /// A turn's share of fan-out: other rooms' publications wait no longer than this.
 const SLICE_TIME: Duration = Duration::from_micros(500);
-/// A turn's share of reads, and of the engine's events: what is left goes on next turn, after
-/// a slice of fan-out. TLS handshakes and replays are what can make them long.
-const STEP_TIME: Duration = Duration::from_micros(500);
+/// A turn's share of the engine's events: what is left goes on next turn, after a slice of fan-out. Replays are what can
+/// make them long.
+const EVENTS_TIME: Duration = Duration::from_micros(500);
+/// And of reads: more, because what is not read waits unseen in the kernel, and a refusal should come at once. TLS handshakes
+/// are what can make them long.
+const READS_TIME: Duration = Duration::from_millis(5);
 /// How often a shard is told how memory stands.
 const PRESSURE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a connection that ends may still take its last words, and say its own.
@@ -398,7 +401,7 @@ impl Driver {
     }
 
     fn take_events(&mut self) {
-        let mut share = Share::begin();
+        let mut share = Share::of(EVENTS_TIME);
         for _ in 0..ENGINE_EVENTS_MAX {
             if !self.shard.wants_events() {
                 return;
@@ -485,16 +488,18 @@ impl Driver {
     }
 }
 
-/// What is left of a step's [`STEP_TIME`].
+/// What is left of a step's time.
 struct Share {
     begun: Instant,
+    time: Duration,
     asked: u32,
 }
 
 impl Share {
-    fn begin() -> Self {
+    fn of(time: Duration) -> Self {
         Self {
             begun: Instant::now(),
+            time,
             asked: 0,
         }
     }
@@ -502,7 +507,7 @@ impl Share {
     /// Asked before each piece of work; looks at the clock now and then.
     fn is_spent(&mut self) -> bool {
         self.asked += 1;
-        self.asked.is_multiple_of(4) && self.begun.elapsed() > STEP_TIME
+        self.asked.is_multiple_of(4) && self.begun.elapsed() > self.time
     }
 }
 

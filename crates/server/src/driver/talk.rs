@@ -11,7 +11,7 @@ use tidegate_wire::{
     },
 };
 
-use super::{Driver, Share};
+use super::{Driver, READS_TIME, Share};
 use crate::{
     edge::{
         HandshakeFailure,
@@ -37,7 +37,7 @@ impl Driver {
     /// Reads once from each connection that has something, as far as the turn's share goes.
     /// Who may have more is read again next turn, after all the others.
     pub(super) fn read_ready(&mut self, buffers: &mut Buffers) {
-        let mut share = Share::begin();
+        let mut share = Share::of(READS_TIME);
         let mut ready = std::mem::take(&mut self.ready);
         let mut count = 0;
         for slot in &ready {
