@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{Lane, Limits, Moment, Policy, policy::Retention};
+use tidegate_core::{Lane, Limits, Moment, Policy, drain::Pacing, policy::Retention};
 use tidegate_wire::{RoomName, frame::Wishes};
 
 use crate::chance::Chance;
@@ -189,6 +189,21 @@ pub enum Action {
     },
     RestartServer {
         fate: Fate,
+    },
+    /// A shard sends everyone elsewhere, then ends; another begins in its place.
+    Drain {
+        shard: usize,
+        pacing: Pacing,
+    },
+    /// The server sends everyone away until it is replaced by one that knows all it knew.
+    Replace {
+        pacing: Pacing,
+    },
+    /// A shard sends some of a hundred elsewhere.
+    Rebalance {
+        shard: usize,
+        percent: u8,
+        pacing: Pacing,
     },
 }
 
@@ -393,6 +408,18 @@ impl Plan {
             Kind::RestartServer => Action::RestartServer {
                 fate: chance.pick(&[Fate::Kept, Fate::Kept, Fate::Lost]),
             },
+            Kind::Drain => Action::Drain {
+                shard,
+                pacing: pacing(1, chance),
+            },
+            Kind::Replace => Action::Replace {
+                pacing: pacing(self.shards as u16, chance),
+            },
+            Kind::Rebalance => Action::Rebalance {
+                shard,
+                percent: chance.pick(&[10, 50, 100]),
+                pacing: pacing(1, chance),
+            },
         }
     }
 
@@ -425,6 +452,14 @@ impl Plan {
             keys: (!chance.one_in(3)).then_some(some),
             max_rate: rate.filter(|_| may_leave_out),
         }
+    }
+}
+
+fn pacing(shards: u16, chance: &mut Chance) -> Pacing {
+    Pacing {
+        within: Duration::from_secs(chance.pick(&[3, 6])),
+        per_second: chance.pick(&[2, 5]),
+        shards,
     }
 }
 
@@ -519,6 +554,9 @@ enum Kind {
     Trim,
     RestartEngine,
     RestartServer,
+    Drain,
+    Replace,
+    Rebalance,
 }
 
 /// Which kinds of action a run has, and how often. Half of the faults are left out of
@@ -555,6 +593,9 @@ impl Menu {
             (Kind::Trim, 3),
             (Kind::RestartEngine, 1),
             (Kind::RestartServer, 1),
+            (Kind::Drain, 1),
+            (Kind::Replace, 1),
+            (Kind::Rebalance, 1),
         ];
         let mut menu = always.to_vec();
         menu.extend(sometimes.into_iter().filter(|_| chance.one_in(2)));

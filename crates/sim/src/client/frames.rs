@@ -196,7 +196,12 @@ impl Client {
     ) -> Result<(), Violation> {
         let is_retryable = reject.code.number() < 200;
         let wait = u64::from(reject.retry_after_ms.unwrap_or(1_000));
-        let after = now + Duration::from_micros(wait * (1_000 + self.chance.below(1_000)));
+        // A slot is a time of one's own already.
+        let jitter = match reject.code {
+            RejectCode::Draining => 0,
+            _ => self.chance.below(1_000),
+        };
+        let after = now + Duration::from_micros(wait * (1_000 + jitter));
         if let Some(call) = self.calls.answered(id) {
             if is_retryable {
                 self.calls.put_back(call, after);
@@ -272,7 +277,13 @@ impl Client {
             Push::Notice(Notice::Removed { room }) => {
                 return broken("removed", format!("nobody asked to remove it from {room:?}"));
             }
-            Push::Notice(Notice::Shutdown | Notice::Draining { .. }) => {}
+            Push::Notice(Notice::Draining { in_ms }) => {
+                self.told = Some(in_ms);
+                if !self.planted.strikes(Mutation::ComeEarly) {
+                    self.slot_at = Some(now + Duration::from_millis(in_ms));
+                }
+            }
+            Push::Notice(Notice::Shutdown) => {}
             Push::Part(_) => return broken("parts", "the reader puts them together".to_owned()),
         }
         Ok(())

@@ -112,6 +112,16 @@ impl World {
                 self.spread(events);
             }
             Action::RestartServer { fate } => self.restart_server(fate),
+            Action::Drain { shard, pacing } => self.drain(shard, pacing),
+            Action::Replace { pacing } => self.replace(pacing),
+            Action::Rebalance {
+                shard,
+                percent,
+                pacing,
+            } => {
+                self.nodes[shard].rebalance(percent, pacing, now);
+                self.nodes[shard].plan_turn(now, &mut self.agenda);
+            }
         }
     }
 
@@ -125,17 +135,21 @@ impl World {
     }
 
     pub(super) fn restart_server(&mut self, fate: Fate) {
-        self.server += 1;
         for place in 0..self.nodes.len() {
-            for link in self.nodes[place].links() {
-                self.network.cut(link, Side::Client, self.now, &mut self.agenda);
-                self.network.links[link].conn = None;
-            }
-            self.collect_counters(place);
-            self.nodes[place].restart(self.now);
-            self.nodes[place].plan_turn(self.now, &mut self.agenda);
+            self.restart_node(place);
         }
         self.engine.restart_with_server(fate);
+    }
+
+    pub(super) fn restart_node(&mut self, place: usize) {
+        self.servers[place] += 1;
+        for link in self.nodes[place].links() {
+            self.network.cut(link, Side::Client, self.now, &mut self.agenda);
+            self.network.links[link].conn = None;
+        }
+        self.collect_counters(place);
+        self.nodes[place].restart(self.now);
+        self.nodes[place].plan_turn(self.now, &mut self.agenda);
     }
 
     pub(super) fn heal(&mut self) {
@@ -158,5 +172,6 @@ impl World {
         self.stats.dropped += counters.dropped_total;
         // TooSlow is the second of all reasons to close.
         self.stats.too_slow += counters.closes_total[1];
+        self.stats.slots += counters.slots_told_total;
     }
 }
