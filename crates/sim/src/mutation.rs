@@ -81,6 +81,12 @@ pub enum Mutation {
     ComeEarly,
     /// Who is sent away is closed before it was answered.
     PartUnanswered,
+    /// A state shows keys that were deleted.
+    ForgetDelete,
+    /// A state lacks one key.
+    MissKey,
+    /// A state shows what was replaced.
+    ShowReplaced,
 }
 
 impl Mutation {
@@ -123,6 +129,9 @@ impl Mutation {
         Self::ForgetSession,
         Self::ComeEarly,
         Self::PartUnanswered,
+        Self::ForgetDelete,
+        Self::MissKey,
+        Self::ShowReplaced,
     ];
 }
 

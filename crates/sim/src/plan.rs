@@ -5,7 +5,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{Lane, Limits, Moment, Policy, drain::Pacing, policy::Retention};
+use tidegate_core::{
+    Lane, Limits, Moment, Policy,
+    drain::Pacing,
+    policy::{Retention, StatePolicy},
+};
 use tidegate_wire::{RoomName, frame::Wishes};
 
 use crate::chance::Chance;
@@ -57,6 +61,8 @@ pub struct JoinOptions {
     pub members: bool,
     /// Less than everything.
     pub wishes: Wishes,
+    /// Begin with the newest of each key.
+    pub state: bool,
 }
 
 /// Which keys a row of publications has: `step` further each, of `count` in all. The first of
@@ -229,6 +235,8 @@ pub struct Plan {
     pub rooms: Vec<RoomName>,
     /// Some publications promise less than their namespace.
     pub narrows: bool,
+    /// Some take their key out of the state.
+    pub deletes: bool,
     /// Keys of publications.
     pub keys: usize,
     pub pace: Pace,
@@ -267,6 +275,7 @@ impl Plan {
             clients,
             shards: chance.range(1, 3) as usize,
             narrows: chance.one_in(3),
+            deletes: chance.one_in(2),
             keys: chance.pick(&[1, 3, 8, 40]),
             limits: limits(&mut chance, is_big),
             policies: names.iter().map(|name| policy(name, &mut chance)).collect(),
@@ -440,7 +449,15 @@ impl Plan {
                 true => self.wishes(room, chance),
                 false => Wishes::default(),
             },
+            state: self.has_state(room) && chance.one_in(2),
         }
+    }
+
+    /// Whether a room keeps the newest of each key.
+    pub fn has_state(&self, room: usize) -> bool {
+        let namespace = self.rooms[room].namespace();
+        let mut policies = self.policies.iter();
+        policies.any(|policy| policy.namespace == namespace && policy.state.is_some())
     }
 
     /// What a client may want of a room: some keys, and no more than so many batches a second.
@@ -510,6 +527,10 @@ fn policy(name: &str, chance: &mut Chance) -> Policy {
             policy.keys_max = chance.pick(&[2, 5, 1_000]);
             policy.window_count = chance.pick(&[0, 4, 16, 256]);
             policy.replay_max = chance.pick(&[20, 1_000]);
+            policy.state = (!chance.one_in(3)).then(|| StatePolicy {
+                bytes: chance.pick(&[2 << 10, 1 << 20]),
+                age: chance.pick(&[None, None, Some(Duration::from_secs(3))]),
+            });
         }
         "pos" => {
             policy.lane = Lane::Lossy;

@@ -223,12 +223,13 @@ impl Client {
         }
     }
 
+    /// Publishes so many bytes of padding; or none, and takes the key out of the room's state.
     pub fn publish(
         &mut self,
         room: &RoomName,
         key: Bytes,
         lane: Option<Lane>,
-        bytes: usize,
+        bytes: Option<usize>,
         now: Moment,
         out: &mut Vec<Out>,
     ) {
@@ -237,9 +238,11 @@ impl Client {
         }
         self.next_message += 1;
         let name = format!("c{}-{}", self.id, self.next_message);
-        let data = match (self.link.codec, self.next_message % 2) {
-            (Codec::Binary, 0) => Payload::Bytes(format!("{name}:{}", "x".repeat(bytes)).into()),
-            _ => Payload::Json(format!("{{\"n\":\"{name}\",\"pad\":\"{}\"}}", "x".repeat(bytes)).into()),
+        let pad = bytes.map(|bytes| "x".repeat(bytes));
+        let data = match (self.link.codec, self.next_message % 2, pad) {
+            (_, _, None) => Payload::Delete,
+            (Codec::Binary, 0, Some(pad)) => Payload::Bytes(format!("{name}:{pad}").into()),
+            (_, _, Some(pad)) => Payload::Json(format!("{{\"n\":\"{name}\",\"pad\":\"{pad}\"}}").into()),
         };
         self.calls.add(Command::Publish(Publish {
             room: room.clone(),
@@ -494,6 +497,7 @@ impl Client {
             enter,
             members,
             wishes,
+            state: with_state,
         } = state.options.clone();
         let mut join = Join {
             room: name.clone(),
@@ -502,7 +506,7 @@ impl Client {
             enter,
             members,
             wishes,
-            state: false,
+            state: with_state,
         };
         self.joins.insert(id, join.clone());
         state.asked = join.wishes.clone();
