@@ -223,6 +223,8 @@ pub struct Feed {
     newest: Offset,
     /// The last gap, and its number: it is told even when its entry has left the window.
     last_gap: Option<Box<(u64, Push)>>,
+    /// The last at which the epoch was another.
+    last_epoch: Option<Box<(u64, Push)>>,
     /// Entries below this number are of a history that broke off: never replayed.
     replay_from: u64,
     pieces: Vec<Piece>,
@@ -294,6 +296,7 @@ impl Feed {
         self.lossy = 0;
         self.keyed = None;
         self.last_gap = None;
+        self.last_epoch = None;
         self.newest = head;
         self.complete_since = window.first().map_or(head, |first| first.offset - 1);
         for publication in window {
@@ -318,10 +321,14 @@ impl Feed {
             }
             Item::Members(change) => 64 * (change.joined.len() + change.left.len()),
             Item::Gap(gap) => {
-                if let Push::Gap { position, .. } = gap {
+                let told = Some(Box::new((self.end(), gap.clone())));
+                if let Push::Gap { position, reason, .. } = gap {
                     self.newest = position.offset;
+                    if *reason == GapReason::Epoch {
+                        self.last_epoch = told.clone();
+                    }
                 }
-                self.last_gap = Some(Box::new((self.end(), gap.clone())));
+                self.last_gap = told;
                 0
             }
         } + size_of::<Entry>();
@@ -574,11 +581,18 @@ impl Feed {
         choice
     }
 
-    /// The last gap, where it is still to be told to a subscriber that stands at `from`, in a lane in which something
-    /// may be left out: what was before the gap is told by it.
+    /// The gap that is to be told next to a subscriber that stands at `from`, in a lane in which something may be left
+    /// out: what was before it is told by it. That is the last, unless the epoch was another in between.
     fn gap_after(&self, from: u64, lane: Lane) -> Option<u64> {
-        let (seq, _) = **self.last_gap.as_ref()?;
-        (lane != Lane::Reliable && from <= seq).then_some(seq)
+        let gaps = [&self.last_epoch, &self.last_gap].into_iter().flatten();
+        let mut seqs = gaps.map(|gap| gap.0).filter(|seq| from <= *seq);
+        seqs.next().filter(|_| lane != Lane::Reliable)
+    }
+
+    /// One of the gaps that are told even when they have left the window.
+    fn told_gap(&self, seq: u64) -> Option<&Push> {
+        let gaps = [&self.last_epoch, &self.last_gap].into_iter().flatten();
+        gaps.map(|gap| &**gap).find(|gap| gap.0 == seq).map(|gap| &gap.1)
     }
 
     /// Where everything is promised and the history broke off, nothing is left out around the gap: that could not be
@@ -594,8 +608,8 @@ impl Feed {
         let members = before.filter(|(_, entry)| matches!(entry.item, Item::Members(_)));
         let mut seqs: Vec<u64> = members.map(|(seq, _)| seq).collect();
         seqs.push(gap);
-        let offset = match self.last_gap.as_deref() {
-            Some((_, Push::Gap { position, .. })) => position.offset,
+        let offset = match self.told_gap(gap) {
+            Some(Push::Gap { position, .. }) => position.offset,
             _ => 0,
         };
         Choice {
@@ -625,8 +639,8 @@ impl Feed {
     /// The frame of one entry; empty if this variant does not get it.
     pub fn frame(&mut self, seq: u64, variant: Variant, room: &RoomName, encoder: &mut Encoder) -> Batch {
         let Some(entry) = self.entry_mut(seq) else {
-            return match self.last_gap.as_deref() {
-                Some((last, gap)) if *last == seq => Batch {
+            return match self.told_gap(seq) {
+                Some(gap) => Batch {
                     bytes: encoder.push(variant.link(), gap),
                     ..Batch::EMPTY
                 },

@@ -151,6 +151,49 @@ fn who_was_behind_when_the_history_was_lost_is_told_that_first() {
 }
 
 #[test]
+fn a_lost_history_is_told_though_there_was_another_gap_since() {
+    for (lane, reason) in [
+        (Lane::Latest, GapReason::Conflated),
+        (Lane::Lossy, GapReason::Dropped),
+    ] {
+        for window_count in [0, 2, 256] {
+            let mut world = world_of(Policy {
+                window_count,
+                ..policy(lane)
+            });
+            let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+            world.join(bob, "px:a");
+            world.read_on(bob, 0);
+            for n in 1..=3 {
+                publish(&mut world, ann, "x", &n.to_string());
+            }
+            lose_history(&mut world);
+            publish(&mut world, ann, "x", "4");
+            // Two publications pass while the attachment is broken.
+            world.engine.window = 1;
+            world.engine.room(&room("px:a")).attached = false;
+            for n in 5..=6 {
+                publish(&mut world, ann, "x", &n.to_string());
+            }
+            let broken = Event::Broken { room: room("px:a") };
+            world.shard.handle_event(broken, world.now);
+            world.turn();
+            publish(&mut world, ann, "x", "7");
+            world.read_on(bob, usize::MAX);
+            let told = gaps(&mut world, bob);
+            let lost = (GapReason::Epoch, position(99, 0), 0);
+            let missed = (GapReason::Continuity, position(99, 3), 2);
+            assert_eq!(told[..2], [lost, missed], "{lane:?} {window_count}");
+            // The last comes, or did not outlive the window and is told.
+            match told.get(2) {
+                Some(told) => assert_eq!(*told, (reason, position(99, 4), 1)),
+                None => assert_eq!(texts(&mut world, bob), ["1", "7"]),
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_left_out_after_the_history_was_lost_is_counted_from_its_beginning() {
     let mut world = world_of(Policy {
         deadline: Duration::from_millis(100),

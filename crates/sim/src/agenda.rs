@@ -42,6 +42,8 @@ pub enum Happening {
     Engine,
     /// Events arrive at a shard, if that is still the same server.
     Events(usize, u32, Vec<Event>),
+    /// Everyone a shard sent away must be gone, if that is still the same server; the next takes its place.
+    Gone(usize, u32),
     /// The faults end.
     Heal,
 }

@@ -21,6 +21,8 @@ pub struct Call {
     pub command: Command,
     pub tries: u32,
     order: u64,
+    /// Which message of its connection it was.
+    place: u64,
     sent_at: Moment,
     not_before: Moment,
 }
@@ -47,6 +49,7 @@ impl Calls {
             command,
             tries: 0,
             order: self.order,
+            place: 0,
             sent_at: Moment(0),
             not_before: Moment(0),
         };
@@ -73,8 +76,8 @@ impl Calls {
         line.insert(place, call);
     }
 
-    /// The next that may be sent, under this id.
-    pub fn send_next(&mut self, id: u32, now: Moment) -> Option<&Command> {
+    /// The next that may be sent, under this id, as the connection's message number `place`.
+    pub fn send_next(&mut self, id: u32, place: u64, now: Moment) -> Option<&Command> {
         if self.in_flight.len() >= IN_FLIGHT_MAX {
             return None;
         }
@@ -86,12 +89,19 @@ impl Calls {
         };
         let mut call = line.pop_front()?;
         call.sent_at = now;
+        call.place = place;
         Some(&self.in_flight.entry(id).or_insert(call).command)
     }
 
     /// The call with this id has its answer.
     pub fn answered(&mut self, id: u32) -> Option<Call> {
         self.in_flight.remove(&id)
+    }
+
+    /// One of the first `taken` messages of the connection that is not answered.
+    pub fn unanswered(&self, taken: u64) -> Option<&Command> {
+        let call = self.in_flight.values().find(|call| call.place <= taken);
+        call.map(|call| &call.command)
     }
 
     /// It may succeed later.

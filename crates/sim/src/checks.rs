@@ -97,7 +97,11 @@ pub fn check_messages(name: &str, room: &EngineRoom) -> Result<(), Violation> {
     for story in &room.stories {
         let mut seen: BTreeMap<&Bytes, Offset> = BTreeMap::new();
         for publication in &story.log {
-            let data = publication.data.as_bytes();
+            // What deletes has no payload.
+            let data = match publication.data.is_delete() {
+                true => &publication.msg,
+                false => publication.data.as_bytes(),
+            };
             if let Some(first) = seen.insert(data, publication.offset) {
                 let again = publication.offset;
                 return broken(

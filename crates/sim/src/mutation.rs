@@ -71,6 +71,22 @@ pub enum Mutation {
     LoseCatchUp,
     /// Connections that are silent are not closed.
     KeepSilent,
+    /// Who is sent elsewhere is closed before its slot.
+    IgnoreSlot,
+    /// All slots are the same.
+    SameSlots,
+    /// One session is not sent away with the others.
+    ForgetSession,
+    /// A client that was told its slot comes back at a random time.
+    ComeEarly,
+    /// Who is sent away is closed before it was answered.
+    PartUnanswered,
+    /// A state shows keys that were deleted.
+    ForgetDelete,
+    /// A state lacks one key.
+    MissKey,
+    /// A state shows what was replaced.
+    ShowReplaced,
 }
 
 impl Mutation {
@@ -108,6 +124,14 @@ impl Mutation {
         Self::LoseBatchTimer,
         Self::LoseCatchUp,
         Self::KeepSilent,
+        Self::IgnoreSlot,
+        Self::SameSlots,
+        Self::ForgetSession,
+        Self::ComeEarly,
+        Self::PartUnanswered,
+        Self::ForgetDelete,
+        Self::MissKey,
+        Self::ShowReplaced,
     ];
 }
 

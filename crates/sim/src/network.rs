@@ -53,6 +53,16 @@ pub struct Mark {
     pub heads: Rc<BTreeMap<RoomName, Head>>,
 }
 
+/// A connection was closed because it was sent away.
+#[derive(Debug, Clone, Copy)]
+pub struct Parting {
+    pub at: Moment,
+    /// The shard had so many messages by then.
+    pub taken: u64,
+    /// The shard sends all away until it is replaced, and waited for answers until then.
+    pub here_by: Option<Moment>,
+}
+
 enum Piece {
     Bytes(Vec<u8>, Option<Stamp>),
     Mark(Mark),
@@ -68,6 +78,11 @@ pub struct Link {
     pub has_client: bool,
     /// The server still listens.
     pub has_server: bool,
+    /// Messages that the shard took.
+    pub taken: u64,
+    /// When it was told to come back.
+    pub slot: Option<Moment>,
+    pub parting: Option<Parting>,
     delay: Duration,
     bytes_per_ms: u64,
     buffer: VecDeque<Piece>,
@@ -110,16 +125,19 @@ impl Network {
         }
     }
 
-    /// A client opens a connection to some shard.
-    pub fn open(&mut self, client: usize, shards: usize, now: Moment, agenda: &mut Agenda) -> usize {
+    /// A client opens a connection to one of these shards.
+    pub fn open(&mut self, client: usize, shards: &[usize], now: Moment, agenda: &mut Agenda) -> usize {
         let chance = &mut self.chances[client];
         let index = self.links.len();
         self.links.push(Link {
             client,
-            shard: chance.below(shards as u64) as usize,
+            shard: chance.pick(shards),
             conn: None,
             has_client: true,
             has_server: false,
+            taken: 0,
+            slot: None,
+            parting: None,
             delay: Duration::from_micros(chance.pick(&[50, 1_000, 20_000, 150_000])),
             bytes_per_ms: chance.pick(&[200, 2_000, 20_000]),
             buffer: VecDeque::new(),

@@ -5,7 +5,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{Lane, Limits, Moment, Policy, policy::Retention};
+use tidegate_core::{
+    Lane, Limits, Moment, Policy,
+    drain::Pacing,
+    policy::{Retention, StatePolicy},
+};
 use tidegate_wire::{RoomName, frame::Wishes};
 
 use crate::chance::Chance;
@@ -57,6 +61,8 @@ pub struct JoinOptions {
     pub members: bool,
     /// Less than everything.
     pub wishes: Wishes,
+    /// Begin with the newest of each key.
+    pub state: bool,
 }
 
 /// Which keys a row of publications has: `step` further each, of `count` in all. The first of
@@ -190,6 +196,21 @@ pub enum Action {
     RestartServer {
         fate: Fate,
     },
+    /// A shard sends everyone elsewhere, then ends; another begins in its place.
+    Drain {
+        shard: usize,
+        pacing: Pacing,
+    },
+    /// The server sends everyone away until it is replaced by one that knows all it knew.
+    Replace {
+        pacing: Pacing,
+    },
+    /// A shard sends some of a hundred elsewhere.
+    Rebalance {
+        shard: usize,
+        percent: u8,
+        pacing: Pacing,
+    },
 }
 
 /// How fast a shard is.
@@ -214,6 +235,8 @@ pub struct Plan {
     pub rooms: Vec<RoomName>,
     /// Some publications promise less than their namespace.
     pub narrows: bool,
+    /// Some take their key out of the state.
+    pub deletes: bool,
     /// Keys of publications.
     pub keys: usize,
     pub pace: Pace,
@@ -252,6 +275,7 @@ impl Plan {
             clients,
             shards: chance.range(1, 3) as usize,
             narrows: chance.one_in(3),
+            deletes: chance.one_in(2),
             keys: chance.pick(&[1, 3, 8, 40]),
             limits: limits(&mut chance, is_big),
             policies: names.iter().map(|name| policy(name, &mut chance)).collect(),
@@ -393,6 +417,18 @@ impl Plan {
             Kind::RestartServer => Action::RestartServer {
                 fate: chance.pick(&[Fate::Kept, Fate::Kept, Fate::Lost]),
             },
+            Kind::Drain => Action::Drain {
+                shard,
+                pacing: pacing(1, chance),
+            },
+            Kind::Replace => Action::Replace {
+                pacing: pacing(self.shards as u16, chance),
+            },
+            Kind::Rebalance => Action::Rebalance {
+                shard,
+                percent: chance.pick(&[10, 50, 100]),
+                pacing: pacing(1, chance),
+            },
         }
     }
 
@@ -413,7 +449,15 @@ impl Plan {
                 true => self.wishes(room, chance),
                 false => Wishes::default(),
             },
+            state: self.has_state(room) && chance.one_in(2),
         }
+    }
+
+    /// Whether a room keeps the newest of each key.
+    pub fn has_state(&self, room: usize) -> bool {
+        let namespace = self.rooms[room].namespace();
+        let mut policies = self.policies.iter();
+        policies.any(|policy| policy.namespace == namespace && policy.state.is_some())
     }
 
     /// What a client may want of a room: some keys, and no more than so many batches a second.
@@ -425,6 +469,14 @@ impl Plan {
             keys: (!chance.one_in(3)).then_some(some),
             max_rate: rate.filter(|_| may_leave_out),
         }
+    }
+}
+
+fn pacing(shards: u16, chance: &mut Chance) -> Pacing {
+    Pacing {
+        within: Duration::from_secs(chance.pick(&[3, 6])),
+        per_second: chance.pick(&[2, 5]),
+        shards,
     }
 }
 
@@ -475,6 +527,10 @@ fn policy(name: &str, chance: &mut Chance) -> Policy {
             policy.keys_max = chance.pick(&[2, 5, 1_000]);
             policy.window_count = chance.pick(&[0, 4, 16, 256]);
             policy.replay_max = chance.pick(&[20, 1_000]);
+            policy.state = (!chance.one_in(3)).then(|| StatePolicy {
+                bytes: chance.pick(&[2 << 10, 1 << 20]),
+                age: chance.pick(&[None, None, Some(Duration::from_secs(3))]),
+            });
         }
         "pos" => {
             policy.lane = Lane::Lossy;
@@ -519,6 +575,9 @@ enum Kind {
     Trim,
     RestartEngine,
     RestartServer,
+    Drain,
+    Replace,
+    Rebalance,
 }
 
 /// Which kinds of action a run has, and how often. Half of the faults are left out of
@@ -555,6 +614,9 @@ impl Menu {
             (Kind::Trim, 3),
             (Kind::RestartEngine, 1),
             (Kind::RestartServer, 1),
+            (Kind::Drain, 1),
+            (Kind::Replace, 1),
+            (Kind::Rebalance, 1),
         ];
         let mut menu = always.to_vec();
         menu.extend(sometimes.into_iter().filter(|_| chance.one_in(2)));

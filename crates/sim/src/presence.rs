@@ -62,6 +62,17 @@ impl Presence {
         }
     }
 
+    /// All connections of a port are lost.
+    pub fn lose(&mut self, port: u8, lease: Moment, now: Moment) {
+        let held = self.entries.iter().flat_map(|(user, entry)| {
+            let theirs = entry.holders.iter().filter(|(of, _)| *of == port);
+            theirs.map(|holder| (*holder, user.clone()))
+        });
+        for (holder, user) in held.collect::<Vec<_>>() {
+            self.exit(holder, &user, Exit::Lost, lease, now);
+        }
+    }
+
     fn remove(&mut self, user: &Bytes) {
         self.entries.remove(user);
         self.changed.entry(user.clone()).or_insert(true);

@@ -29,6 +29,7 @@ use tidegate_wire::{
 use crate::{
     checks::{Violation, broken, check_reason},
     engine::{EngineRoom, Story},
+    keyed::Keyed,
     network::{Head, Mark},
     wanted::{Wanted, is_wanted},
 };
@@ -92,6 +93,7 @@ pub struct View {
     pub members: Option<BTreeSet<Bytes>>,
     pub members_count: u32,
     messages: BTreeSet<Bytes>,
+    keyed: Keyed,
 }
 
 impl Default for View {
@@ -115,6 +117,7 @@ impl Default for View {
             members: None,
             members_count: 0,
             messages: BTreeSet::new(),
+            keyed: Keyed::default(),
         }
     }
 }
@@ -126,9 +129,9 @@ impl View {
         self.seen
     }
 
-    /// Whether events of a replay are still to come.
+    /// Whether events of a replay, or of the room's state, are still to come.
     pub fn is_replaying(&self) -> bool {
-        !self.replay.is_empty()
+        !self.replay.is_empty() || self.keyed.is_loading()
     }
 
     /// A join was answered.
@@ -138,6 +141,7 @@ impl View {
         join: &Join,
         room: &EngineRoom,
         limits: &Limits,
+        now: Moment,
     ) -> Result<(), Violation> {
         let Some(story) = room.story_of(joined.epoch) else {
             return broken("epoch", format!("no history has the epoch of {joined:?}"));
@@ -194,6 +198,14 @@ impl View {
                 self.seen = None;
             }
         }
+        // What was not wanted before is not made up for.
+        let is_known = self.wanted.is_everything() && join.wishes.keys.is_none();
+        let policy = &room.policy;
+        self.keyed
+            .on_joined(joined, join, is_resumed, story, policy, now)?;
+        if is_resumed && !is_known {
+            self.keyed = Keyed::default();
+        }
         self.epoch = joined.epoch;
         self.next = start + 1;
         self.goes_on_after = start;
@@ -204,16 +216,22 @@ impl View {
         self.batch_at = None;
         if self.replay.is_empty() {
             self.replay_ended();
-            self.seen = Some(Position {
-                epoch: joined.epoch,
-                offset: joined.offset,
-            });
+            self.seen = self.joined_position();
         }
         if let Some(members) = &joined.members {
             self.members_count = members.count;
             self.members = Some(users(members));
         }
         self.balance()
+    }
+
+    /// None while the room's state is still to come: who comes back begins anew.
+    fn joined_position(&self) -> Option<Position> {
+        let position = Position {
+            epoch: self.epoch,
+            offset: self.joined_at,
+        };
+        (!self.keyed.is_loading()).then_some(position)
     }
 
     fn begin(&mut self, start: Offset) {
@@ -255,8 +273,21 @@ impl View {
 /// What comes.
 impl View {
     /// An event came.
-    pub fn on_event(&mut self, publication: &Publication, room: &EngineRoom) -> Result<(), Violation> {
+    pub fn on_event(
+        &mut self,
+        publication: &Publication,
+        room: &EngineRoom,
+        now: Moment,
+    ) -> Result<(), Violation> {
         let offset = publication.offset;
+        if let Some(story) = room.story_of(self.epoch).filter(|_| self.keyed.is_loading()) {
+            if story.at(offset) != Some(publication) {
+                return broken("content", format!("{publication:?} was not published"));
+            }
+            let is_last = self.keyed.on_event(publication, story, &room.policy, now)?;
+            self.seen = self.joined_position().filter(|_| is_last);
+            return Ok(());
+        }
         if offset < self.next || offset <= self.goes_on_after {
             let (next, after) = (self.next, self.goes_on_after);
             let detail = format!("expected {next} or more, after {after}, got {offset}");
@@ -267,7 +298,11 @@ impl View {
             let detail = format!("{:?} was published, {publication:?} came", truth);
             return broken("content", detail);
         }
-        if !self.messages.insert(publication.data.as_bytes().clone()) {
+        let name = match publication.data.is_delete() {
+            true => &publication.msg,
+            false => publication.data.as_bytes(),
+        };
+        if !self.messages.insert(name.clone()) {
             let detail = format!("{:?} came twice", publication.data);
             return broken("idempotence", detail);
         }
@@ -286,6 +321,7 @@ impl View {
         }
         self.ledger.delivered += 1;
         self.next = offset + 1;
+        self.keyed.apply(publication);
         if self.lane_of(publication) == Lane::Latest {
             self.newest.insert(publication.key.clone(), offset);
         }
@@ -344,10 +380,20 @@ impl View {
         reason: GapReason,
         count: u64,
         room: &EngineRoom,
+        now: Moment,
     ) -> Result<(), Violation> {
         let Some(story) = room.story_of(position.epoch) else {
             return broken("epoch", format!("no history has the epoch of {position:?}"));
         };
+        if self.keyed.is_loading()
+            && let Some(story) = room.story_of(self.epoch)
+        {
+            let is_whole = self.keyed.on_gap(reason, count, story, &room.policy, now)?;
+            if is_whole {
+                self.seen = self.joined_position();
+                return Ok(());
+            }
+        }
         let is_same = position.epoch == self.epoch;
         let goes_on = is_same && position.offset + 1 >= self.next && position.offset <= story.head().offset;
         let is_true = match reason {
@@ -366,6 +412,9 @@ impl View {
                     self.next, self.epoch, self.lane
                 ),
             );
+        }
+        if !matches!(reason, GapReason::Conflated | GapReason::Dropped) {
+            self.keyed = Keyed::default();
         }
         match reason {
             // What is passed over is seen when events go on: another gap may tell the rest of it.
@@ -492,6 +541,9 @@ impl View {
                 self.seen, self.ahead, self.ledger
             )
         };
+        if self.keyed.is_loading() && !self.wanted.interval_max().is_zero() {
+            return Ok(());
+        }
         let rest = (head.offset + 1).checked_sub(self.next);
         let Some(rest) = rest.filter(|_| self.epoch == head.epoch && !self.is_replaying()) else {
             return broken("conservation", standing());
@@ -531,7 +583,9 @@ impl View {
                 return broken("newest", detail);
             }
         }
-        Ok(())
+        self.keyed.check(head, story, keys_max, |publication| {
+            self.wanted.surely_has(publication)
+        })
     }
 }
 

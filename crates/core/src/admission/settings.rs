@@ -87,7 +87,7 @@ pub struct Rates {
 /// All of admission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
-    /// Publishes of one shard: from admitted to `Published`.
+    /// Publishes of one shard: from admitted until they are stored and fanned out here.
     pub publishes: Adaptive,
     /// Reads of history of one shard, for joins and for `history`.
     pub replays: Adaptive,

@@ -15,6 +15,7 @@ use crate::{
     checks::{Violation, broken, check_page, check_published},
     mutation::Mutation,
     network::Mark,
+    view::View,
 };
 
 impl Client {
@@ -115,7 +116,7 @@ impl Client {
     ) -> Result<(), Violation> {
         match reply {
             Reply::Connected(connected) if id == self.connect_id => self.on_connected(&connected, now, out),
-            Reply::Joined(joined) => return self.on_joined(id, &joined, rooms, out),
+            Reply::Joined(joined) => return self.on_joined(id, &joined, rooms, now, out),
             Reply::Published(published) => {
                 let Some(call) = self.calls.answered(id) else {
                     return Ok(());
@@ -166,6 +167,7 @@ impl Client {
         id: u32,
         joined: &Joined,
         rooms: &Rooms,
+        now: Moment,
         out: &mut Vec<Out>,
     ) -> Result<(), Violation> {
         // Left while the join was under way.
@@ -180,7 +182,7 @@ impl Client {
             return broken("answer", format!("a room that is not there: {joined:?}"));
         };
         state.is_joined = true;
-        state.view.on_joined(joined, &join, truth, &self.limits)?;
+        state.view.on_joined(joined, &join, truth, &self.limits, now)?;
         if state.options.wishes != join.wishes {
             self.send_filter(&name, out);
         }
@@ -196,7 +198,12 @@ impl Client {
     ) -> Result<(), Violation> {
         let is_retryable = reject.code.number() < 200;
         let wait = u64::from(reject.retry_after_ms.unwrap_or(1_000));
-        let after = now + Duration::from_micros(wait * (1_000 + self.chance.below(1_000)));
+        // A slot is a time of one's own already.
+        let jitter = match reject.code {
+            RejectCode::Draining => 0,
+            _ => self.chance.below(1_000),
+        };
+        let after = now + Duration::from_micros(wait * (1_000 + jitter));
         if let Some(call) = self.calls.answered(id) {
             if is_retryable {
                 self.calls.put_back(call, after);
@@ -218,6 +225,17 @@ impl Client {
             self.refresh_at = Some(now + REFRESH_RETRY);
         }
         Ok(())
+    }
+
+    /// The state that was on its way ended: it is asked for once more.
+    fn join_anew(&mut self, name: &RoomName, out: &mut Vec<Out>) {
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.is_joined = false;
+            room.view = View::default();
+            self.filters.retain(|_, other| other != name);
+            self.send(Command::Leave { room: name.clone() }, out);
+            self.send_join(name, out);
+        }
     }
 
     fn on_push(
@@ -242,7 +260,7 @@ impl Client {
                 if !state.view.is_replaying() {
                     self.live.push((name, publication.offset, publication.lane));
                 }
-                state.view.on_event(&publication, truth)?;
+                state.view.on_event(&publication, truth, now)?;
             }
             Push::Gap {
                 room,
@@ -259,7 +277,11 @@ impl Client {
                 }
                 let joined = self.rooms.get_mut(&room).filter(|state| state.is_joined);
                 if let (Some(state), Some(truth)) = (joined, rooms.get(&room)) {
-                    state.view.on_gap(position, reason, count, truth)?;
+                    let was_loading = state.view.is_replaying();
+                    state.view.on_gap(position, reason, count, truth, now)?;
+                    if was_loading && !matches!(reason, GapReason::Conflated) {
+                        self.join_anew(&room, out);
+                    }
                 }
             }
             Push::Members(change) => {
@@ -272,7 +294,13 @@ impl Client {
             Push::Notice(Notice::Removed { room }) => {
                 return broken("removed", format!("nobody asked to remove it from {room:?}"));
             }
-            Push::Notice(Notice::Shutdown | Notice::Draining { .. }) => {}
+            Push::Notice(Notice::Draining { in_ms }) => {
+                self.told = Some(in_ms);
+                if !self.planted.strikes(Mutation::ComeEarly) {
+                    self.slot_at = Some(now + Duration::from_millis(in_ms));
+                }
+            }
+            Push::Notice(Notice::Shutdown) => {}
             Push::Part(_) => return broken("parts", "the reader puts them together".to_owned()),
         }
         Ok(())

@@ -27,6 +27,7 @@ use crate::{
     chance::Chance,
     engine::EngineRoom,
     mutation::{Mutation, Planted},
+    network::Parting,
     plan::{JoinOptions, Plan},
     view::View,
 };
@@ -83,6 +84,12 @@ pub struct Client {
     /// Live events since the world looked: which room, which offset, what they promise.
     pub live: Vec<(RoomName, u64, Option<Lane>)>,
     pub acknowledged: u64,
+    /// Its slot was told since the world looked: in so many milliseconds.
+    pub told: Option<u64>,
+    /// It was sent away since the world looked. What it asked before without an answer, if anything.
+    pub parted: Option<Option<Command>>,
+    /// How the shard parted with this connection.
+    pub parting: Option<Parting>,
     id: usize,
     chance: Chance,
     planted: Planted,
@@ -93,6 +100,8 @@ pub struct Client {
     parts: ServerReader,
     attempts: u32,
     next_id: u32,
+    /// Messages sent over this connection.
+    sent: u64,
     next_message: u64,
     connect_id: u32,
     refresh_id: u32,
@@ -101,6 +110,8 @@ pub struct Client {
     filters: BTreeMap<u32, RoomName>,
     left: BTreeSet<RoomName>,
     retry_at: Option<Moment>,
+    /// When to come back, if it was told.
+    slot_at: Option<Moment>,
     open_by: Option<Moment>,
     ping_at: Moment,
     ping_id: u32,
@@ -126,6 +137,9 @@ impl Client {
             calls: Calls::default(),
             live: Vec::new(),
             acknowledged: 0,
+            told: None,
+            parted: None,
+            parting: None,
             id,
             has_expiry: plan.has_expiry && chance.one_in(2),
             chance,
@@ -136,6 +150,7 @@ impl Client {
             parts: ServerReader::new(link.codec),
             attempts: 0,
             next_id: 0,
+            sent: 0,
             next_message: 0,
             connect_id: 0,
             refresh_id: 0,
@@ -143,6 +158,7 @@ impl Client {
             filters: BTreeMap::new(),
             left: BTreeSet::new(),
             retry_at: None,
+            slot_at: None,
             open_by: None,
             ping_at: Moment(0),
             ping_id: 0,
@@ -207,12 +223,13 @@ impl Client {
         }
     }
 
+    /// Publishes so many bytes of padding; or none, and takes the key out of the room's state.
     pub fn publish(
         &mut self,
         room: &RoomName,
         key: Bytes,
         lane: Option<Lane>,
-        bytes: usize,
+        bytes: Option<usize>,
         now: Moment,
         out: &mut Vec<Out>,
     ) {
@@ -221,9 +238,11 @@ impl Client {
         }
         self.next_message += 1;
         let name = format!("c{}-{}", self.id, self.next_message);
-        let data = match (self.link.codec, self.next_message % 2) {
-            (Codec::Binary, 0) => Payload::Bytes(format!("{name}:{}", "x".repeat(bytes)).into()),
-            _ => Payload::Json(format!("{{\"n\":\"{name}\",\"pad\":\"{}\"}}", "x".repeat(bytes)).into()),
+        let pad = bytes.map(|bytes| "x".repeat(bytes));
+        let data = match (self.link.codec, self.next_message % 2, pad) {
+            (_, _, None) => Payload::Delete,
+            (Codec::Binary, 0, Some(pad)) => Payload::Bytes(format!("{name}:{pad}").into()),
+            (_, _, Some(pad)) => Payload::Json(format!("{{\"n\":\"{name}\",\"pad\":\"{pad}\"}}").into()),
         };
         self.calls.add(Command::Publish(Publish {
             room: room.clone(),
@@ -265,6 +284,7 @@ impl Client {
             return out.push(Out::Close);
         }
         self.is_open = true;
+        self.sent = 0;
         self.reader = Reader::new(Role::Client, 16 << 20, self.link.deflate);
         self.parts = ServerReader::new(self.link.codec);
         let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
@@ -283,9 +303,13 @@ impl Client {
             return;
         }
         self.is_open = false;
+        let is_sent_away = code == CloseReason::Shutdown.number();
+        if let Some(parting) = self.parting.filter(|_| is_sent_away) {
+            self.parted = Some(self.calls.unanswered(parting.taken).cloned());
+        }
         let come_back = CloseReason::from_number(code).map_or(ComeBack::Yes, CloseReason::come_back);
         match come_back {
-            ComeBack::Yes | ComeBack::WithNewToken => self.wait(now),
+            ComeBack::Yes | ComeBack::WithNewToken => self.wait(is_sent_away, now),
             ComeBack::No => self.end(now),
         }
     }
@@ -324,6 +348,7 @@ impl Client {
 impl Client {
     fn begin(&mut self, now: Moment, out: &mut Vec<Out>) {
         self.retry_at = None;
+        self.slot_at = None;
         self.open_by = Some(now + OPEN_TIMEOUT);
         self.state = State::Connecting;
         out.push(Out::Open);
@@ -332,19 +357,25 @@ impl Client {
     fn drop_connection(&mut self, now: Moment, out: &mut Vec<Out>) {
         out.push(Out::Close);
         self.is_open = false;
-        self.wait(now);
+        self.wait(false, now);
     }
 
-    /// Full jitter, up to a bound that doubles.
-    fn wait(&mut self, now: Moment) {
+    /// Its slot; or full jitter, up to a bound that doubles.
+    fn wait(&mut self, is_sent_away: bool, now: Moment) {
         self.forget_connection();
+        self.state = State::Waiting;
+        // A slot that is over counts only where the server itself closes at it.
+        self.slot_at = self.slot_at.filter(|slot| is_sent_away || *slot > now);
+        if let Some(slot) = self.slot_at {
+            self.retry_at = Some(slot.max(now));
+            return;
+        }
         let bound = match self.attempts {
             0 => self.limits.reconnect_window,
             attempts => (BACKOFF_MIN * 2u32.pow(attempts.min(8))).min(BACKOFF_MAX),
         };
         self.attempts += 1;
         self.retry_at = Some(now + self.chance.within(bound));
-        self.state = State::Waiting;
     }
 
     fn end(&mut self, _now: Moment) {
@@ -352,6 +383,7 @@ impl Client {
         self.calls.clear();
         self.is_open = false;
         self.retry_at = None;
+        self.slot_at = None;
         self.state = State::Closed;
     }
 
@@ -409,8 +441,9 @@ impl Client {
             return;
         }
         self.calls.take_overdue(now);
-        while let Some(command) = self.calls.send_next(self.next_id + 1, now) {
+        while let Some(command) = self.calls.send_next(self.next_id + 1, self.sent + 1, now) {
             self.next_id += 1;
+            self.sent += 1;
             let request = Request {
                 id: self.next_id,
                 command: command.clone(),
@@ -442,6 +475,7 @@ impl Client {
     fn send_join(&mut self, name: &RoomName, out: &mut Vec<Out>) {
         let (id, join) = self.join_body(name);
         let command = Command::Join(join);
+        self.sent += 1;
         out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
     }
 
@@ -463,6 +497,7 @@ impl Client {
             enter,
             members,
             wishes,
+            state: with_state,
         } = state.options.clone();
         let mut join = Join {
             room: name.clone(),
@@ -471,7 +506,7 @@ impl Client {
             enter,
             members,
             wishes,
-            state: false,
+            state: with_state,
         };
         self.joins.insert(id, join.clone());
         state.asked = join.wishes.clone();
@@ -497,6 +532,7 @@ impl Client {
 
     fn send(&mut self, command: Command, out: &mut Vec<Out>) -> u32 {
         self.next_id += 1;
+        self.sent += 1;
         let id = self.next_id;
         out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
         id

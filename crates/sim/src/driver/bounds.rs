@@ -17,6 +17,9 @@ const WALKS_MAX: u64 = 8;
 /// Above this many connections each of them is looked at only now and then.
 const LOOK_AT_ALL_MAX: usize = 64;
 
+/// Bytes that the state of a room may have in memory: those of all its keys, with their index.
+const STATE_MAX: usize = 64 << 10;
+
 impl Node {
     /// The bounds, after every turn.
     pub(super) fn check(&mut self, outside: &Outside<'_>) -> Result<(), Violation> {
@@ -26,7 +29,14 @@ impl Node {
             let detail = format!("{} sessions, {} links", waiting.sessions, self.links.len());
             return broken("sessions", detail);
         }
-        if waiting.feeds_bytes > limits.windows_bytes_max + waiting.pending_bytes {
+        // States that are being read, or are being given to someone, stay.
+        let has_state = |room: &&RoomName| {
+            self.promised
+                .of(room)
+                .is_some_and(|policy| policy.state.is_some())
+        };
+        let states = self.asked.keys().filter(has_state).count() * STATE_MAX;
+        if waiting.feeds_bytes > limits.windows_bytes_max + waiting.pending_bytes + states {
             return broken("windows", format!("{waiting:?}"));
         }
         let window = self.setup.policies.iter().map(|policy| policy.window_bytes).max();

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod marks;
+pub mod slots;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -29,10 +30,11 @@ use crate::{
     network::{Head, Network, Stamp},
     plan::Pace,
 };
+use slots::SentAway;
 
 const PING: &[u8] = &[0x89, 0];
 /// How long a connection that ends may take to write its last words.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub const FAREWELL: Duration = Duration::from_secs(1);
 /// Events taken in one turn.
 const EVENTS_MAX: usize = 64;
 /// Pause before a full engine is asked again.
@@ -89,6 +91,8 @@ pub struct Node {
     writable: Vec<ConnId>,
     verifying: VecDeque<(Moment, ConnId, String)>,
     farewells: BTreeMap<ConnId, Moment>,
+    /// Who is sent away.
+    sent: SentAway,
     stuck: Option<Request>,
     next_pulse: Moment,
     chance: Chance,
@@ -148,6 +152,7 @@ impl Node {
             writable: Vec::new(),
             verifying: VecDeque::new(),
             farewells: BTreeMap::new(),
+            sent: SentAway::new(now),
             stuck: None,
             next_pulse: now + setup.limits.ping_interval,
             chance: Chance::of(seed ^ now.0, "shard", index),
@@ -165,7 +170,7 @@ impl Node {
             ..self.setup.clone()
         };
         // Bytes of the process before may still be on their way, with their count of visits.
-        let (turn_at, visits_total) = (self.turn_at, self.visits_total);
+        let (turn_at, visits_total, is_healed) = (self.turn_at, self.visits_total, self.is_healed);
         let seed = self.chance.number();
         *self = Self::begin(
             setup,
@@ -178,6 +183,7 @@ impl Node {
         );
         self.turn_at = turn_at;
         self.visits_total = visits_total;
+        self.is_healed = is_healed;
     }
 
     /// The links that are open here.
@@ -215,6 +221,7 @@ impl Node {
         if self.shard.deadline().is_some_and(|at| at <= now) {
             self.shard.handle_timeout(now);
         }
+        self.plant_closes(now);
         self.end_overdue(now, outside);
         self.move_pulse(now);
         self.submit(now, outside);
@@ -237,6 +244,7 @@ impl Node {
                 continue;
             }
             self.farewells.insert(conn, now + FAREWELL);
+            self.note_parting(conn, now, outside.network);
             self.write(conn, now, outside);
         }
         self.submit(now, outside);
@@ -259,6 +267,7 @@ impl Node {
             Input::Message(link, message) => {
                 if let Some(conn) = outside.network.links[link].conn {
                     self.heard.insert(conn, now);
+                    outside.network.links[link].taken += 1;
                     self.shard.handle_message(conn, &message, now);
                 }
             }

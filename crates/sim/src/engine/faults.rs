@@ -1,6 +1,6 @@
 //! What goes wrong with the engine.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tidegate_core::{
     Moment,
@@ -68,6 +68,25 @@ impl Engine {
             room.presence = Presence::default();
         }
         self.begin_anew(fate);
+    }
+
+    /// One server of several ends: what it asked for is done, and it hears of nothing more.
+    pub fn forget_port(&mut self, port: u8, now: Moment) -> Vec<(u8, Event)> {
+        let (mut out, mut others) = (Vec::new(), VecDeque::new());
+        for (at, from, request) in std::mem::take(&mut self.incoming) {
+            match from == port {
+                true => self.handle(port, request, now, &mut out),
+                false => others.push_back((at, from, request)),
+            }
+        }
+        self.incoming = others;
+        for room in self.rooms.values_mut() {
+            room.ports.remove(&port);
+            let lease = now + room.policy.presence.lease;
+            room.presence.lose(port, lease, now);
+        }
+        out.retain(|(to, _)| *to != port);
+        out
     }
 
     fn begin_anew(&mut self, fate: Fate) {

@@ -7,6 +7,7 @@
 //! ```
 
 mod faults;
+mod state;
 mod story;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,6 +27,7 @@ use crate::{
     presence::Presence,
 };
 
+pub use state::state_of;
 pub use story::{EngineRoom, Story};
 
 /// What is wrong with the engine, and until when.
@@ -161,16 +163,12 @@ impl Engine {
                 }
                 self.answer(port, Event::History { ticket, result }, out);
             }
-            // No room of the simulator has a state.
-            Request::State { ticket, .. } => {
-                self.answer(
-                    port,
-                    Event::State {
-                        ticket,
-                        result: Err(unavailable()),
-                    },
-                    out,
-                );
+            Request::State { ticket, room, query } => {
+                let result = match refuses {
+                    true => Err(unavailable()),
+                    false => Ok(self.state(&room, &query, now.0 / 1_000)),
+                };
+                self.answer(port, Event::State { ticket, result }, out);
             }
             Request::Presence { ticket, room, limit } => {
                 let room = self.room(&room);

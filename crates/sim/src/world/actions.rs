@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use tidegate_core::Lane;
-use tidegate_wire::RoomName;
 
 use super::World;
 use crate::plan::{Action, Fate, Side};
@@ -32,7 +31,7 @@ impl World {
                 keys,
             } => {
                 for n in 0..count {
-                    self.publish(client, &rooms[room], keys.of(n), bytes);
+                    self.publish(client, room, keys.of(n), bytes);
                 }
             }
             Action::Burst {
@@ -43,7 +42,7 @@ impl World {
                 keys,
             } => {
                 for n in 0..clients * count {
-                    self.publish(n / count, &rooms[room], keys.of(n), bytes);
+                    self.publish(n / count, room, keys.of(n), bytes);
                 }
             }
             Action::Filter { client, room, wishes } => {
@@ -112,30 +111,47 @@ impl World {
                 self.spread(events);
             }
             Action::RestartServer { fate } => self.restart_server(fate),
+            Action::Drain { shard, pacing } => self.drain(shard, pacing),
+            Action::Replace { pacing } => self.replace(pacing),
+            Action::Rebalance {
+                shard,
+                percent,
+                pacing,
+            } => {
+                self.nodes[shard].rebalance(percent, pacing, now);
+                self.nodes[shard].plan_turn(now, &mut self.agenda);
+            }
         }
     }
 
-    fn publish(&mut self, client: usize, room: &RoomName, key: Bytes, bytes: usize) {
+    fn publish(&mut self, client: usize, room: usize, key: Bytes, bytes: usize) {
         let now = self.now;
         self.published += 1;
+        let deletes = self.plan.deletes && self.plan.has_state(room) && !key.is_empty();
+        let bytes = (!deletes || !self.published.is_multiple_of(4)).then_some(bytes);
+        let room = self.plan.rooms[room].clone();
         // Now and then one that promises less than its namespace.
         let is_less = self.plan.narrows && self.published.is_multiple_of(3);
         let lane = is_less.then_some(Lane::Lossy);
-        self.with_client(client, |c, out| c.publish(room, key, lane, bytes, now, out));
+        self.with_client(client, |c, out| c.publish(&room, key, lane, bytes, now, out));
     }
 
     pub(super) fn restart_server(&mut self, fate: Fate) {
-        self.server += 1;
         for place in 0..self.nodes.len() {
-            for link in self.nodes[place].links() {
-                self.network.cut(link, Side::Client, self.now, &mut self.agenda);
-                self.network.links[link].conn = None;
-            }
-            self.collect_counters(place);
-            self.nodes[place].restart(self.now);
-            self.nodes[place].plan_turn(self.now, &mut self.agenda);
+            self.restart_node(place);
         }
         self.engine.restart_with_server(fate);
+    }
+
+    pub(super) fn restart_node(&mut self, place: usize) {
+        self.servers[place] += 1;
+        for link in self.nodes[place].links() {
+            self.network.cut(link, Side::Client, self.now, &mut self.agenda);
+            self.network.links[link].conn = None;
+        }
+        self.collect_counters(place);
+        self.nodes[place].restart(self.now);
+        self.nodes[place].plan_turn(self.now, &mut self.agenda);
     }
 
     pub(super) fn heal(&mut self) {
@@ -158,5 +174,6 @@ impl World {
         self.stats.dropped += counters.dropped_total;
         // TooSlow is the second of all reasons to close.
         self.stats.too_slow += counters.closes_total[1];
+        self.stats.slots += counters.slots_told_total;
     }
 }

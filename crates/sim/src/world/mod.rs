@@ -5,6 +5,7 @@
 
 mod actions;
 mod rest;
+mod sent;
 
 use std::{rc::Rc, time::Duration};
 
@@ -18,7 +19,7 @@ use tidegate_wire::ws::reader::Inflater;
 use crate::{
     agenda::{Agenda, Happening, Up},
     checks::{Violation, broken},
-    client::{Client, Out},
+    client::{Client, Out, State},
     driver::{Input, Node, Outside},
     engine::Engine,
     mutation::{Mutation, Planted},
@@ -64,6 +65,8 @@ pub struct Stats {
     pub marks: u64,
     /// Most visits a publication waited for at a subscriber that was not blocked.
     pub visits_waited: u64,
+    /// Slots that were told.
+    pub slots: u64,
 }
 
 impl Stats {
@@ -81,6 +84,7 @@ impl Stats {
         self.dropped += other.dropped;
         self.marks += other.marks;
         self.visits_waited = self.visits_waited.max(other.visits_waited);
+        self.slots += other.slots;
     }
 }
 
@@ -102,8 +106,12 @@ pub struct World {
     last_event: Vec<Moment>,
     /// Publications asked for.
     published: u64,
-    /// Which server process this is.
-    server: u32,
+    /// Which server process each shard is of.
+    servers: Vec<u32>,
+    /// When each client was told to come back.
+    slots: Vec<Option<Moment>>,
+    /// A client came back too early.
+    early: Option<Violation>,
     inflater: Inflater,
     trace: Trace,
     stats: Stats,
@@ -168,7 +176,9 @@ impl World {
             engine_at: None,
             last_event: vec![Moment(0); plan.shards],
             published: 0,
-            server: 0,
+            servers: vec![0; plan.shards],
+            slots: vec![None; plan.clients],
+            early: None,
             inflater: Inflater::default(),
             trace: Trace::new(wants_lines),
             stats: Stats::default(),
@@ -259,15 +269,16 @@ impl World {
                 self.spread(events);
             }
             Happening::Events(shard, server, events) => {
-                if server == self.server {
+                if server == self.servers[shard] {
                     let node = &mut self.nodes[shard];
                     node.events.extend(events);
                     node.plan_turn(now, &mut self.agenda);
                 }
             }
+            Happening::Gone(shard, server) => return self.on_gone(shard, server),
             Happening::Heal => self.heal(),
         }
-        Ok(())
+        self.early.take().map_or(Ok(()), Err)
     }
 
     fn plan_engine(&mut self) {
@@ -292,8 +303,8 @@ impl World {
             if !events.is_empty() {
                 let at = self.last_event[shard].max(self.now + Duration::from_micros(50));
                 self.last_event[shard] = at;
-                self.agenda
-                    .plan(at, Happening::Events(shard, self.server, events));
+                let server = self.servers[shard];
+                self.agenda.plan(at, Happening::Events(shard, server, events));
             }
         }
     }
@@ -349,11 +360,13 @@ impl World {
         );
         self.trace.mark(&bytes);
         let mut out = Vec::new();
+        self.clients[client].parting = self.network.links[link].parting;
         let (rooms, inflater) = (&self.engine.rooms, &mut self.inflater);
         let result = self.clients[client].received(&mut bytes, rooms, inflater, now, &mut out);
         if let Err(Violation { check, detail }) = result {
             return broken(check, format!("client {client}: {detail}"));
         }
+        self.check_sent_away(client, link, stamp)?;
         self.do_all(client, out);
         let live = std::mem::take(&mut self.clients[client].live);
         self.stats.events += live.len() as u64;
@@ -395,8 +408,9 @@ impl World {
         for wish in out {
             match (wish, self.links[client]) {
                 (Out::Open, _) => {
-                    let shards = self.nodes.len();
-                    let link = self.network.open(client, shards, now, &mut self.agenda);
+                    self.check_slot_is_kept(client);
+                    let shards = self.open_shards();
+                    let link = self.network.open(client, &shards, now, &mut self.agenda);
                     self.links[client] = Some(link);
                     self.stats.connections += 1;
                 }
@@ -411,6 +425,9 @@ impl World {
                 }
                 (Out::Send(_) | Out::Pong | Out::Close, None) => {}
             }
+        }
+        if self.clients[client].state == State::Closed {
+            self.slots[client] = None;
         }
         if let Some(at) = self.clients[client].wake_at().map(|at| at.max(now))
             && self.wakes[client].is_none_or(|planned| at < planned)
