@@ -358,3 +358,35 @@ fn gap(push: &Push) -> (GapReason, u64) {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_place_is_free_when_what_was_stored_is_fanned_out_too() {
+    let mut world = World::with_admission(eight(), limits(), [Policy::with_defaults("chat")]);
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    world.join(bob, "chat:a");
+    for n in 0..20 {
+        world.send(ann, publish_command("chat:a", &n.to_string(), ""));
+    }
+    while world.ask_engine() {}
+    let log = &world.engine.room(&room("chat:a")).log;
+    assert_eq!(
+        log.len(),
+        8,
+        "these are stored, and the others wait for their fan-out"
+    );
+    assert_eq!(world.shard.gate_counters().limits[0].in_flight, 8);
+    world.turn();
+    assert_eq!(outcomes(&mut world, ann), (20, vec![]));
+    assert_eq!(world.received(bob, "chat:a").len(), 20);
+    assert_eq!(world.shard.gate_counters().limits[0].in_flight, 0);
+
+    // Nobody is there any more: nothing is fanned out, and no place is held for it.
+    world.cut(bob);
+    for n in 0..20 {
+        world.send(ann, publish_command("chat:a", &n.to_string(), ""));
+    }
+    world.turn();
+    world.advance(Duration::from_secs(60));
+    assert_eq!(outcomes(&mut world, ann), (20, vec![]));
+    assert_eq!(world.shard.gate_counters().limits[0].in_flight, 0);
+}
