@@ -681,15 +681,16 @@ impl Feed {
         now: Moment,
     ) -> (Batch, u64) {
         let Face { room, epoch, policy } = face;
-        let is_last = seq + 1 == self.end();
-        if is_last && self.entry(seq).is_none_or(|entry| entry.is_worth(policy, now)) {
+        let is_full = self.pieces.len() == JOINED_PIECES_MAX && policy.lane == Lane::Reliable;
+        let is_worth = || self.entry(seq).is_none_or(|entry| entry.is_worth(policy, now));
+        if seq + 1 == self.end() && is_worth() {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let known = self.pieces.iter().find(|p| p.from == seq && p.variant == variant);
         if let Some(piece) = known.filter(|piece| now <= piece.until) {
             return (piece.batch.clone(), piece.to);
         }
-        if self.pieces.len() == JOINED_PIECES_MAX && policy.lane == Lane::Reliable {
+        if is_full && is_worth() {
             return (self.frame(seq, variant, room, encoder), seq + 1);
         }
         let gap_seq = self.gap_after(seq, policy.lane);
