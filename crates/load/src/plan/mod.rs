@@ -4,9 +4,9 @@
 //!
 //! A plan follows from the words of the command line alone, so every process of a run makes the
 //! same one and takes its share of it. Subscribers go round: number `n` of `N` processes has
-//! every `N`th. All publishers are in the first, so that one clock sends on schedule. Where the first group of
-//! subscribers is `apart`, the first process has all others and none of it: what they see must not wait
-//! in our own queue behind what a large room sees.
+//! every `N`th. All publishers are in the first, so that one clock sends on schedule. Where the first groups of
+//! subscribers are `apart`, the first process has all others and none of them: what is measured there must not wait
+//! in our own queue behind what they see.
 
 mod schedule;
 mod workloads;
@@ -113,8 +113,8 @@ pub(crate) struct Plan {
     /// Those that publish; some of them are in a room too.
     pub(crate) publishers: Vec<Role>,
     pub(crate) streams: Vec<Stream>,
-    /// The first group of subscribers is in processes of its own.
-    pub(crate) is_apart: bool,
+    /// So many groups of subscribers, the first ones, are in processes of their own.
+    pub(crate) apart: usize,
 }
 
 impl Plan {
@@ -137,12 +137,10 @@ impl Plan {
         self.subscriber_count() + self.publishers.len()
     }
 
-    /// Subscribers of the first group, where that is apart.
+    /// Subscribers that are apart.
     fn apart_count(&self) -> usize {
-        match self.is_apart {
-            true => self.subscribers.first().map_or(0, |(_, count)| *count),
-            false => 0,
-        }
+        let groups = self.subscribers.iter().take(self.apart);
+        groups.map(|(_, count)| count).sum()
     }
 
     /// Whether subscriber `number` of all is in this share.

@@ -72,7 +72,7 @@ impl Plan {
     /// As `viral`, but the large room is received in processes of its own.
     pub(crate) fn hot(subscribers: usize, rate: f64, quiet: usize) -> Self {
         Self {
-            is_apart: true,
+            apart: 1,
             ..Self::viral("hot", subscribers, rate, quiet)
         }
     }
@@ -171,8 +171,9 @@ impl Plan {
             slotted: Some(3),
             subscribers: rooms.iter().map(|room| (member(room, 0), subscribers)).collect(),
             publishers: vec![Role::default(); publishers],
+            // What publishers hear must not wait in our own queue behind what subscribers do.
+            apart: rooms.len(),
             streams: vec![stream("flood", rooms, 0..publishers, rate)],
-            is_apart: false,
         }
     }
 
