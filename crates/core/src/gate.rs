@@ -41,6 +41,8 @@ const STANDSTILL: u32 = 20;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Longest: by then things have changed.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Longest for want of a place: a latency of seconds was a standstill, and is over when it is over.
+const RETRY_OVERLOADED_MAX: Duration = Duration::from_secs(2);
 /// What a class that is being shed is asked to wait: shedding ends one class after the other, half a second each.
 const SHED_RETRY: Duration = Duration::from_secs(2);
 
@@ -158,7 +160,8 @@ impl Gate {
     /// When a client may try again that was refused for want of a place: after the calls under way, and
     /// as many of those who wait with it as there are places, spread over as long again.
     fn retry(&mut self, limiter: Option<Duration>) -> u32 {
-        self.jittered(limiter.unwrap_or_default().saturating_mul(4))
+        let wait = limiter.unwrap_or_default().saturating_mul(4);
+        self.jittered(wait.min(RETRY_OVERLOADED_MAX))
     }
 
     /// `wait` to twice as long, in milliseconds, within bounds.
