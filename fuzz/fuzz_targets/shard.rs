@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tidegate_core::{
-    ConnId, Lane, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
+    Admission, ConnId, Lane, Limits, Link, Moment, Policies, Policy, Setup, Shard, WallClock,
     drain::{ComeBack, Pacing},
     grant::{Claims, Grant, Rights},
     policy::StatePolicy,
@@ -312,6 +312,7 @@ fuzz_target!(|steps: Vec<Step>| {
             policy("px", Lane::Latest),
             policy("pos", Lane::Lossy),
         ]),
+        admission: Admission::default(),
         limits,
         wall: WallClock { origin_us: 1 },
         seed: 1,
