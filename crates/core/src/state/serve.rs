@@ -226,9 +226,7 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
         epoch,
         offset: snapshot.to,
     };
-    for gap in left_out.gaps(&room.name, position) {
-        slice.extend_from_slice(&out.encoder.push(link, &gap));
-    }
+    slice.append(&mut left_out.frames(&room.name, position, link, out.encoder));
     let batch = Batch {
         bytes: slice.into(),
         left_out,
