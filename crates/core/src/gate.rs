@@ -35,6 +35,8 @@ use crate::{
 
 /// Bytes of publishes that wait for a place; beyond it refused.
 const WAITING_BYTES_MAX: usize = 16 << 20;
+/// Places of which every room keeps the buffer from walk to walk: 64 bytes, whatever a burst once took.
+const UNWALKED_KEPT: usize = 4;
 /// Times `stall_max` that publishes may wait for an engine that gives no answer at all.
 const STANDSTILL: u32 = 20;
 /// Shortest wait a client is asked for: below it the answer to the second try is the same.
@@ -312,10 +314,14 @@ impl Shard {
 
     /// A room's walk is done: what was stored before it ended holds no place any more.
     pub(crate) fn release_walked(&mut self, room_id: RoomId, now: Moment) {
-        let walked = std::mem::take(&mut self.rooms[room_id.0 as usize].unwalked);
-        for permit in walked {
+        let mut walked = std::mem::take(&mut self.rooms[room_id.0 as usize].unwalked);
+        for permit in walked.drain(..) {
             self.publish_answered(Some(permit), Answered::Done, now);
         }
+        // Who gets a free place is sent or refused: no room goes, and nothing is stored. The next walk uses the
+        // buffer again.
+        walked.shrink_to(UNWALKED_KEPT);
+        self.rooms[room_id.0 as usize].unwalked = walked;
     }
 
     /// A publish was answered, or will not be.
