@@ -30,7 +30,6 @@ pub mod state;
 mod walks;
 
 pub use admission::Admission;
-pub use command::check_lane;
 pub use counters::{Counters, GateCounters, LimitCounters};
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};

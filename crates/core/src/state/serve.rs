@@ -14,10 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use tidegate_wire::{
-    Offset, Position, Publication, Reject, RejectCode,
-    frame::{Join, Wishes},
-};
+use tidegate_wire::{Offset, Position, Publication, Reject, frame::Wishes};
 
 use super::{Newest, State};
 use crate::{
@@ -245,20 +242,6 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
     subscriber.snapshot = None;
     room.state_readers -= 1;
     true
-}
-
-/// A namespace without state has none to give.
-pub(crate) fn check_join(join: &Join, policy: &Policy) -> Result<(), Reject> {
-    match join.state && policy.state.is_none() {
-        true => Err(no_state(policy)),
-        false => Ok(()),
-    }
-}
-
-/// The namespace keeps no state.
-pub(crate) fn no_state(policy: &Policy) -> Reject {
-    let detail = format!("namespace {:?} keeps no state", policy.namespace);
-    Reject::new(RejectCode::Disabled, detail)
 }
 
 impl Shard {

@@ -17,9 +17,8 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tidegate_core::{
-    Policy,
     admission::{Class, Marks},
-    check_lane,
+    policy::unknown_namespace,
     request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, Source, StateQuery},
     shard::RoomOrder,
 };
@@ -407,19 +406,13 @@ fn new_publication(
         return Err(unknown_namespace(&room).into());
     };
     let data: Payload = match publish.delete {
-        true if policy.state.is_none() => return Err(no_state(policy).into()),
         true => wire_json::delete(publish.data.is_some() || publish.bytes.is_some(), &publish.key),
         false => wire_json::payload(publish.data, publish.bytes.as_deref()),
     }
     .map_err(Problem::bad_request)?;
-    let len = data.as_bytes().len();
-    if len > policy.payload_bytes_max {
-        let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
-        return Err(Reject::new(RejectCode::TooLarge, detail).into());
-    }
     let lane = publish.lane.as_deref().map(wire_json::lane).transpose();
     let lane = lane.map_err(Problem::bad_request)?;
-    check_lane(lane, policy)?;
+    policy.check_publish(lane, &data)?;
     let text = |name: &str, text: &str, max: usize| match text.len() <= max {
         true => Ok(Bytes::copy_from_slice(text.as_bytes())),
         false => Err(Problem::bad_request(format!(
@@ -521,9 +514,7 @@ async fn room_state(Extract(state): Shared, request: Request) -> Answered {
     let Some(policy) = state.policies.get(room.namespace()) else {
         return Err(unknown_namespace(&room).into());
     };
-    if policy.state.is_none() {
-        return Err(no_state(policy).into());
-    }
+    policy.check_state()?;
     let query = StateQuery {
         after: parameters.after,
         limit: parameters.limit.unwrap_or(STATE_DEFAULT).clamp(1, STATE_MAX),
@@ -776,16 +767,6 @@ fn position(text: &str) -> Result<Position, Problem> {
         })
     });
     parsed.ok_or_else(|| Problem::bad_request("`since` is written epoch:offset, as 9f3c5a7700e1d2b4:42"))
-}
-
-fn unknown_namespace(room: &RoomName) -> Reject {
-    let detail = format!("no namespace {:?}", room.namespace());
-    Reject::new(RejectCode::UnknownNamespace, detail)
-}
-
-fn no_state(policy: &Policy) -> Reject {
-    let detail = format!("namespace {:?} keeps no state", policy.namespace);
-    Reject::new(RejectCode::Disabled, detail)
 }
 
 fn unexpected(event: &Event) -> Problem {
