@@ -22,7 +22,7 @@ use crate::{
         Admission, Bucket, Class, Exceeded, Limiter, Marks, Outcome, Permit, Pressure, Quotas, Rates, Scope,
         Shedder, Stall,
     },
-    counters::GateCounters,
+    counters::{GateCounters, LimitCounters},
     feed::Item,
     join::PendingJoin,
     moment::Moment,
@@ -141,9 +141,12 @@ impl Gate {
         let limiters = [self.publishes.as_ref(), self.replays.as_ref()];
         for (state, limiter) in counters.limits.iter_mut().zip(limiters) {
             if let Some(limiter) = limiter {
-                (state.limit, state.in_flight) = (limiter.limit().into(), limiter.in_flight().into());
-                state.latency_ns = limiter.latency().as_nanos() as u64;
-                state.probes_total = limiter.probes_total;
+                // Whom the limiter refuses may wait: refused are those who could not.
+                let refused_total = state.refused_total;
+                *state = LimitCounters {
+                    refused_total,
+                    ..LimitCounters::of(limiter)
+                };
             }
         }
         counters.limits[0].waiting = self.line.len() as u64;

@@ -95,17 +95,7 @@ impl HandshakeGate {
 
     /// How it stands.
     pub(crate) fn counters(&self) -> LimitCounters {
-        let Some(limiter) = &self.limiter else {
-            return LimitCounters::default();
-        };
-        LimitCounters {
-            limit: limiter.limit().into(),
-            in_flight: limiter.in_flight().into(),
-            latency_ns: limiter.latency().as_nanos() as u64,
-            refused_total: limiter.refused_total,
-            probes_total: limiter.probes_total,
-            ..LimitCounters::default()
-        }
+        self.limiter.as_ref().map(LimitCounters::of).unwrap_or_default()
     }
 }
 
