@@ -86,7 +86,8 @@ impl Served {
                 deleted.insert(publication.key.clone(), publication.offset);
             }
         } else {
-            self.newest.insert(of(publication.clone()));
+            self.newest
+                .insert(Newest::of(publication).with(publication.clone()));
         }
         self.keep_bounds(policy, now_us);
     }
@@ -101,7 +102,7 @@ impl Served {
                 .get(&publication.key)
                 .is_some_and(|at| *at > publication.offset);
             if publication.offset <= head && !is_deleted {
-                self.newest.insert(of(publication));
+                self.newest.insert(Newest::of(&publication).with(publication));
             }
         }
         self.keep_bounds(policy, now_us);
@@ -180,16 +181,6 @@ impl Snapshot {
         if let Some(wanted) = &mut self.wanted {
             wanted.pop_front();
         }
-    }
-}
-
-fn of(publication: Publication) -> Newest<Publication> {
-    Newest {
-        key: publication.key.clone(),
-        offset: publication.offset,
-        at_us: publication.stamps.ordered_us,
-        weight: publication.weight() as u64,
-        value: publication,
     }
 }
 
