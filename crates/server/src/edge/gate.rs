@@ -68,20 +68,20 @@ impl HandshakeGate {
 
     /// It is connected.
     pub(crate) fn connected(&mut self, slot: Slot, now: Moment) {
-        if let Some(permit) = self.take(slot)
-            && let Some(limiter) = &mut self.limiter
-        {
-            let outcome = Outcome::Done(now.since(permit.admitted()));
-            limiter.release(now, permit, outcome);
-        }
+        self.release(slot, now, |permit| Outcome::Done(now.since(permit.admitted())));
     }
 
     /// It came to nothing, or is none.
     pub(crate) fn left(&mut self, slot: Slot, now: Moment) {
+        self.release(slot, now, |_| Outcome::Ignored);
+    }
+
+    fn release(&mut self, slot: Slot, now: Moment, outcome: impl FnOnce(&Permit) -> Outcome) {
         if let Some(permit) = self.take(slot)
             && let Some(limiter) = &mut self.limiter
         {
-            limiter.release(now, permit, Outcome::Ignored);
+            let outcome = outcome(&permit);
+            limiter.release(now, permit, outcome);
         }
     }
 
