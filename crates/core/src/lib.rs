@@ -24,6 +24,7 @@ mod pace;
 pub mod policy;
 pub mod request;
 mod room;
+mod rooms;
 mod session;
 pub mod shard;
 pub mod state;
