@@ -731,3 +731,8 @@ pub fn grant(pattern: &str, rights: &[Right]) -> Grant {
             .fold(Rights::default(), |all, right| all.with(*right)),
     }
 }
+
+/// Publications whose text is their number.
+pub fn numbers(from: u64, to: u64) -> Vec<(u64, String)> {
+    (from..=to).map(|n| (n, n.to_string())).collect()
+}
