@@ -5,6 +5,8 @@
 //! told to hold its answers. It is the naive twin the model test compares with.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod px;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     io::IoSlice,
