@@ -19,7 +19,7 @@ use crate::{
     report::{Report, ms},
     swarm::SLOT_NS,
     tally::Slot,
-    workload::{Watch, processes_figure},
+    workload::{Used, Watch, finish},
 };
 
 const UNLOADED: usize = 0;
@@ -82,13 +82,16 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
     // Without a pause: the server is to come back by itself.
     crew.play_at(CALM, AFTER, vec![1e9 / base])?;
     crew.settle()?;
-    let cpu = watch.cpu();
-    let mut figures = Vec::from_iter(processes_figure(&crew));
-    let (tally, plan) = crew.finish()?;
+    let used = Used {
+        memory,
+        ..watch.used()
+    };
+    let elapsed = target.seconds * 2 + CALM;
+    let (mut report, tally) = finish(crew, used, elapsed)?;
     let answers = &tally.answers[0];
     let unloaded_p99 = ms(&answers.ack_us[UNLOADED], 0.99);
     let admitted_p99 = ms(&answers.ack_us[FLOOD], 0.99);
-    figures.extend([
+    report.figures.extend([
         ("unloaded_p99_ms", unloaded_p99),
         ("peak_per_second", peak),
         ("offered_per_second", flood.offered),
@@ -106,14 +109,8 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
     ]);
     let normal = seconds_until_normal(&tally.slots, limit_us);
     // A server that is not normal again within the time is told as one that takes longer than that.
-    figures.push(("seconds_until_normal", normal.unwrap_or(CALM.as_secs_f64() + 1.0)));
-    let elapsed = target.seconds * 2 + CALM;
-    let report = Report {
-        cpu,
-        memory,
-        figures,
-        ..Report::of(&plan, &tally, elapsed)
-    };
+    let normal = normal.unwrap_or(CALM.as_secs_f64() + 1.0);
+    report.figures.push(("seconds_until_normal", normal));
     report.print(target.json);
     Ok(report)
 }
