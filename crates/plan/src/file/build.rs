@@ -368,15 +368,6 @@ fn node(name: &str, table: &Table, mistakes: &mut Mistakes) -> Node {
     let kind = table
         .text("kind")
         .and_then(|name| Kind::ALL.into_iter().find(|kind| kind.name() == name));
-    let has_size = table.text("size").is_some() || table.is_wrong("size");
-    if kind.is_some_and(|kind| kind != Kind::Limiter) && !has_size {
-        let allowed = "an entry of the price book: add `size = \"c7g.medium\"`";
-        mistakes.note(
-            table.span.clone(),
-            format!("`node.{name}.size` is missing"),
-            allowed,
-        );
-    }
     let count = table.count("count").unwrap_or(1);
     let options = options(table);
     if options.autoscale_max.is_some_and(|most| most < count) {

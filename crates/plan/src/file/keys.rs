@@ -739,7 +739,7 @@ pub(super) static NODE: Section = Section {
             "size",
             Word,
             Open("\"c7g.medium\""),
-            "An entry of the price book; needed by every kind but `limiter`, which then runs within its callers.",
+            "An entry of the price book; each kind has one of its own.",
         ),
         key(
             "zones",

@@ -240,7 +240,6 @@ fn what_is_missing_is_told() {
         "",
         &["`contract.budget` is missing", "add `budget = 860`"],
     );
-    assert_mistake("size = \"c7g.medium\"", "", &["`node.ws.size` is missing"]);
     assert_mistake("kind = \"ws\"\n", "", &["`node.ws.kind` is missing"]);
     assert_mistake("all = \"p95 < 120ms\"", "", &["`contract.latency` is empty"]);
     assert_mistake(", base = 10", "", &["needs `base` and `peak`"]);
@@ -380,7 +379,7 @@ fn what_cannot_be_built_is_told() {
     assert_unbuildable(
         &["clients -> ws -> lb"],
         &["lb"],
-        &["`ws` cannot call `lb`", "a `ws` calls `limiter`"],
+        &["`ws` cannot call `lb`", "the kind `ws` calls `server`"],
     );
     assert_unbuildable(
         &["clients -> ws", "clients -> postgres"],
@@ -687,7 +686,7 @@ impl Author {
         text += &self.ordered("backoff_first", "backoff_max");
         text += &self.keys(&keys::CLIENTS, None, &["backoff_first", "backoff_max"]);
         text += "[topology]\nways = [\"clients -> limiter -> lb -> ws -> server -> postgres -> replica\", \
-                 \"ws -> stream -> worker -> redis -> postgres\", \"server -> queue -> worker\"]\n";
+                 \"ws -> stream -> worker -> redis\", \"worker -> postgres\", \"server -> queue -> worker\"]\n";
         for kind in kinds {
             text += &format!("[node.{kind}]\nkind = \"{kind}\"\nsize = \"x\"\n");
             text += &self.keys(&keys::NODE, Some(kind), &["kind", "size", "autoscale_max"]);
