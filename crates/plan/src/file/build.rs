@@ -303,6 +303,13 @@ fn bursts(root: &Table, classes: &[Class], mistakes: &mut Mistakes) -> Vec<Burst
     for table in root.tables("burst") {
         let number = |name| table.number(name).unwrap_or_default();
         if table.text("kind") == Some("mmpp") {
+            if table.span("classes").is_some() && table.texts("classes").is_empty() {
+                mistakes.note(
+                    table.span("classes"),
+                    "`burst.classes` cannot be empty",
+                    "name one class at least",
+                );
+            }
             for (name, span) in table.texts("classes") {
                 known_class(name, Some(span.clone()), classes, "burst.classes", mistakes);
             }
