@@ -13,10 +13,12 @@
 //! (`draw`), and what is not exact in IEEE 754 comes from `libm`, never from the platform.
 
 pub mod draw;
+pub mod file;
 pub mod histogram;
 pub mod network;
 pub mod outcome;
 pub mod plan;
+pub mod shape;
 
 pub use network::Network;
 pub use outcome::Outcome;
