@@ -13,6 +13,7 @@
 //! (`draw`), and what is not exact in IEEE 754 comes from `libm`, never from the platform.
 
 pub mod draw;
+pub mod engine;
 pub mod histogram;
 pub mod network;
 pub mod outcome;

@@ -30,7 +30,7 @@ pub struct Network {
     pub connect: Vec<Step>,
     /// The stations that hold connections: cut off when one of their machines dies.
     pub edge: Option<StationId>,
-    /// Failures, by time; the random ones are already drawn for replication 0 and drawn anew for the others.
+    /// Failures that happen for sure, by time. Those by chance are drawn by each replication from `random`.
     pub faults: Vec<TimedFault>,
     pub random: RandomFaults,
     /// One way between a user and the first node.
@@ -39,6 +39,8 @@ pub struct Network {
     pub slow_readers: f64,
     pub slow_reader_rate: f64,
     pub outbox_bytes: f64,
+    /// Coalescible flows are sent at most this often to one reader; 0 is as they come.
+    pub conflate_rate: f64,
     /// Share of the users that publishes ten times as much.
     pub abuse: f64,
     /// An outage counts as one from the first moment; later than this many seconds is as bad as none, by flow.
@@ -123,6 +125,10 @@ pub struct Station {
     pub repair: f64,
     /// Only one machine does the work; the others stand by, and take over after this many seconds.
     pub takeover: Option<f64>,
+    /// Failure domains its machines are spread over, in turn.
+    pub zones: u32,
+    /// Seconds over which a machine that leaves in order sends its connections away.
+    pub drain: f64,
 }
 
 /// Machines that come and go.
