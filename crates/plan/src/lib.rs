@@ -16,6 +16,7 @@ pub mod compile;
 pub mod component;
 pub mod draw;
 
+pub mod engine;
 pub mod erlang;
 pub mod histogram;
 pub mod network;
