@@ -317,7 +317,6 @@ impl Books {
         let network = tables.network;
         let minute = &mut self.minutes[place];
         let entry = &mut self.entries[moment.entry];
-        let mut counted = 0_u128;
         for (at, station) in network.stations.iter().enumerate() {
             let group = tables.group_of[at];
             let row = &tables.groups[group];
@@ -348,8 +347,7 @@ impl Books {
             outcome.memory_max = outcome.memory_max.max(
                 station.memory_base + held * station.memory_per_connection + if is_edge { slow } else { 0.0 },
             );
-            if counted & (1 << (group % 128)) == 0 || group >= 128 {
-                counted |= 1 << (group % 128);
+            if tables.leads[at] {
                 entry.visits[group] += rate * moment.step;
                 let refused = moment.refused[group] * rate * moment.step;
                 self.refused[group] += refused;

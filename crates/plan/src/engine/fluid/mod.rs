@@ -312,14 +312,8 @@ impl<'a> Fluid<'a> {
 
     /// The groups a flow visits, each once, by its first visit.
     fn each_group(&self, flow: usize, mut visit: impl FnMut(usize, &Demand)) {
-        let mut seen = 0_u128;
-        for step in &self.network.flows[flow].steps {
-            let group = self.tables.group(step);
-            let bit = 1_u128 << (group % 128);
-            if seen & bit == 0 || group >= 128 {
-                seen |= bit;
-                visit(group, &self.setting.flows[flow][group]);
-            }
+        for &group in &self.tables.orders[flow] {
+            visit(group, &self.setting.flows[flow][group]);
         }
     }
 

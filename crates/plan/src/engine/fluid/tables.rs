@@ -40,6 +40,10 @@ pub(super) struct Tables<'a> {
     pub groups: Vec<Group>,
     /// Of each station.
     pub group_of: Vec<usize>,
+    /// Whether a station is the first of its group.
+    pub leads: Vec<bool>,
+    /// The groups each flow visits, each once, by its first visit.
+    pub orders: Vec<Vec<usize>>,
     pub edge: Option<usize>,
 }
 
@@ -72,6 +76,8 @@ impl<'a> Tables<'a> {
             nodes: Vec::new(),
             groups: Vec::new(),
             group_of: Vec::new(),
+            leads: Vec::new(),
+            orders: Vec::new(),
             edge: None,
         };
         let mut keys: Vec<(u32, u32)> = Vec::new();
@@ -116,10 +122,21 @@ impl<'a> Tables<'a> {
             row.timeout = smaller(row.timeout, station.timeout);
             row.retries = row.retries.max(station.retries);
             row.retry_budget = smaller(row.retry_budget, station.retry_budget);
+            tables.leads.push(!tables.group_of.contains(&group));
             tables.group_of.push(group);
             if holds {
                 tables.edge = Some(place);
             }
+        }
+        for flow in &network.flows {
+            let mut order = Vec::new();
+            for step in &flow.steps {
+                let group = tables.group(step);
+                if !order.contains(&group) {
+                    order.push(group);
+                }
+            }
+            tables.orders.push(order);
         }
         tables
     }

@@ -495,6 +495,41 @@ fn the_same_network_gives_the_same_bytes() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
+    #[test]
+    fn any_plan_that_is_compiled_runs(
+        plan in crate::compile::tests::any_plan(),
+        faults in prop::collection::vec((0..9_usize, 0..8_u8, prop_oneof![Just(0.0), Just(30.0), Just(1e9)]), 0..6),
+        odd in prop_oneof![Just(0.0), Just(1.0), Just(1e300), Just(f64::NAN)],
+    ) {
+        let mut plan = plan;
+        for (node, what, number) in faults {
+            let Some(node) = plan.topology.nodes.get(node).map(|node| node.id.clone()) else { continue };
+            let what = match what {
+                0 => Fault::Crash { machines: 2, seconds: Some(number) },
+                1 => Fault::Zone { seconds: number },
+                2 => Fault::Slow { factor: number, seconds: 60.0 },
+                3 => Fault::Failover,
+                4 => Fault::Deploy,
+                5 => Fault::Cold,
+                6 => Fault::Loss { share: number, seconds: 60.0 },
+                _ => Fault::Kick { factor: number, seconds: 60.0 },
+            };
+            plan.failures.scheduled.push(Failure { at_hour: 0.3, node, what });
+        }
+        plan.scenario.clients.backoff_first = odd;
+        plan.scenario.users.points = vec![(0.0, 100.0), (0.5, 2_000.0 + odd.min(1e12)), (1.0, 10.0)];
+        if let Ok(network) = compile(&plan) {
+            let outcome = run(&network);
+            prop_assert_eq!(outcome.minutes.len(), 60);
+            let bad = outcome.bad.disconnected_s + outcome.bad.refused_s + outcome.bad.late_s;
+            prop_assert!(bad >= 0.0 && bad <= outcome.wanted_s * 1.001 + 1.0, "{} {}", bad, outcome.wanted_s);
+            prop_assert!((0.0..=1.0).contains(&outcome.uptime(Weigh::UserMinutes)));
+            for class in &outcome.classes {
+                prop_assert!(class.delivered >= -1e-6 && class.failed >= -1e-6 && class.latency_s.sum().is_finite(), "{class:?}");
+            }
+        }
+    }
+
     /// Paired: the same users meet one machine more. What is behind it has room: else more of the one lets through what
     /// is too much for the other.
     #[test]

@@ -233,8 +233,8 @@ impl<'a> Users<'a> {
             return;
         }
         let clients = &self.clients;
-        let first = clients.backoff_first.clamp(0.0, 1e6);
-        let wait = (first * libm::ldexp(1.0, tries.min(30))).min(clients.backoff_max.clamp(first, 1e6));
+        let first = clients.backoff_first.clamp(0.0, 1e6).max(0.0);
+        let wait = (first * libm::ldexp(1.0, tries.min(30))).min(clients.backoff_max.max(first).min(1e6));
         let (least, most) = match clients.jitter {
             Jitter::None => (wait, wait),
             Jitter::Equal => (wait / 2.0, wait),
