@@ -61,6 +61,10 @@ impl State {
     }
 
     fn begin_aside(&mut self, tables: &Tables, row: &Job, flow: usize) {
+        if self.is_full() {
+            self.books.classes[flow].asides_dropped += f64::from(row.weight);
+            return;
+        }
         let way = tables.flows.len() + flow;
         let job = self.take_job(Job {
             began: self.now,

@@ -27,6 +27,8 @@ const RETRY_MAX: f64 = 1e10;
 const RESEND: f64 = 2e8;
 /// Tries of a job that nobody waits for; a queue gives it up then (assumed; a common limit before the dead letters).
 const ASIDE_TRIES: u8 = 8;
+/// Jobs at once: 60 MB of them. Where so many wait, a real deployment has run out of memory; what more there is is refused.
+const JOBS_MAX: usize = 500_000;
 /// Stays that a ledger keeps.
 const STAYS_MAX: usize = 32;
 
@@ -166,6 +168,11 @@ impl State {
         if self.users.wanted.is_empty() {
             return;
         }
+        if self.is_full() {
+            self.books.on_published(tables, flow, count);
+            self.books.on_failed(tables, flow, weight, true);
+            return;
+        }
         let row = &tables.flows[flow];
         let stream = &mut self.flows[flow].room;
         let user = self.users.wanted[stream.below(self.users.wanted.len() as u32) as usize];
@@ -269,6 +276,11 @@ impl State {
         (len > 0).then(|| node.open[turn as usize % len])
     }
 
+    /// No job can be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.jobs.len() - self.jobs_free.len() >= JOBS_MAX
+    }
+
     /// A publication leaves its client, or waits for the connection.
     fn send(&mut self, tables: &Tables, job: u32, wait: Nanos) {
         let row = &mut self.jobs[job as usize];
@@ -365,11 +377,18 @@ impl State {
 
     /// If its caller will have given up by then, the caller's next try is planned, and this one goes on as a ghost.
     fn give_up_at(&mut self, tables: &Tables, job: u32, at: Nanos) -> Option<Nanos> {
+        let is_full = self.is_full();
         let row = &mut self.jobs[job as usize];
         if at <= row.deadline || row.is_ghost {
             return Some(at);
         }
         let deadline = row.deadline;
+        if is_full {
+            // There is no room for a ghost.
+            row.phase = Phase::TriesAgain;
+            row.end = self.now;
+            return Some(deadline.max(self.now));
+        }
         let mut next = *row;
         // The ghost stays where the work is; what is known of the publication goes with the next try.
         row.is_ghost = true;

@@ -434,3 +434,15 @@ fn a_run_can_be_taken_up_and_forked() {
     assert_eq!(forked.minutes[8].machines[1], 4);
     assert_ne!(serde_json::to_string(&forked).unwrap(), whole);
 }
+
+#[test]
+fn users_inside_are_those_who_come_times_how_long_they_stay() {
+    // Little's law at a station: work done a second is the share of its servers at work.
+    let network = queue(2, 0.6, Law::Exponential { mean: 0.01 }, 600.0);
+    let outcome = run(&network, 0);
+    let offered = outcome.stations[0].visits / outcome.length * 0.01 / 2.0;
+    assert!(
+        (outcome.stations[0].busy_share / offered - 1.0).abs() < 0.01,
+        "{offered}"
+    );
+}

@@ -24,7 +24,7 @@ const AWAY: f64 = 0.005;
 /// After trouble it is seen to be over for this long.
 const RECOVERY: Nanos = 30_000_000_000;
 /// However little is left to spend, so much of trouble is simulated.
-const THIN_MIN: f64 = 0.01;
+const THIN_MIN: f64 = 1e-4;
 /// Pieces that background work between two visits is put into at most.
 const PIECES: u32 = 8;
 
@@ -304,7 +304,7 @@ impl State {
     }
 
     fn choose_window(&mut self, tables: &Tables, window: u64) -> Manner {
-        let thin_now = self.thin_now(tables);
+        let (thin_now, thin_calm) = (self.thin_now(tables), self.thin_left(tables));
         let Some(sampling) = &mut self.sampling else {
             return Manner::WHOLE;
         };
@@ -337,12 +337,21 @@ impl State {
         Manner {
             is_on: true,
             stands_for: 1.0 / chance,
-            thin: 1.0,
+            thin: thin_calm,
         }
     }
 
     /// Share of the publications to simulate in trouble: as planned, or less as the budget runs out.
     fn thin_now(&self, tables: &Tables) -> f64 {
+        let planned = self
+            .sampling
+            .as_ref()
+            .map_or(1.0, |sampling| sampling.windows.thin);
+        self.thin_left(tables).min(planned)
+    }
+
+    /// A twentieth of what is left for one window: what lasts is seen ever more coarsely, but seen.
+    fn thin_left(&self, tables: &Tables) -> f64 {
         let Some(sampling) = &self.sampling else {
             return 1.0;
         };
@@ -353,12 +362,7 @@ impl State {
             let of_one = work.iter().map(|work| work.visits).sum::<f64>();
             visits += flow.rate * self.kick * self.users.wanted.len() as f64 * of_one * WINDOW as f64;
         }
-        // A twentieth of what is left for one window: trouble that lasts is seen ever more coarsely, but seen.
-        sampling
-            .windows
-            .thin
-            .min(left / 20.0 / visits)
-            .clamp(THIN_MIN, 1.0)
+        (left / 20.0 / visits).clamp(THIN_MIN, 1.0)
     }
 
     fn is_trouble(&self, tables: &Tables) -> bool {
