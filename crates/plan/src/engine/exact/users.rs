@@ -16,8 +16,8 @@ pub(super) const NONE: u32 = u32::MAX;
 const CORRECTION: f64 = 60.0;
 /// Publications that wait in one client for its connection; what more there is fails at once.
 const PENDING_MAX: u8 = 32;
-/// More users than this are no plan but a mistake.
-const USERS_MAX: usize = 50_000_000;
+/// Users that are followed one by one: 100 MB of them. Whoever plans for more plans for several such deployments.
+const USERS_MAX: usize = 2_000_000;
 
 /// Users by their places; a place is taken again after its user left.
 #[derive(Debug, Clone)]
@@ -250,6 +250,10 @@ impl State {
         }
         self.books.dialed += 1.0;
         self.users.dialing[at] = NONE;
+        if self.is_full() {
+            self.on_dial_failed(tables, user, self.users.made[at], NONE);
+            return;
+        }
         self.begin_connect(tables, user);
     }
 
