@@ -196,6 +196,7 @@ fn chat(length: f64) -> Network {
             rate: 0.02,
             bytes: 200.0,
             receivers: vec![(10.0, 1.0)],
+            receivers_at: 0.0,
             receivers_max: 10.0,
             coalescible: false,
             durable: true,

@@ -18,52 +18,6 @@ pub(super) struct Graph<'a> {
     calls: Vec<Vec<usize>>,
 }
 
-/// What a node may call; nobody calls the clients.
-pub fn may_call(from: Kind) -> &'static [Kind] {
-    match from {
-        Kind::Lb => &[Kind::Ws, Kind::Hosted, Kind::Server, Kind::Limiter],
-        Kind::Limiter => &[Kind::Lb, Kind::Ws, Kind::Hosted, Kind::Server, Kind::Redis],
-        Kind::Ws | Kind::Hosted => &[
-            Kind::Server,
-            Kind::Postgres,
-            Kind::Replica,
-            Kind::Redis,
-            Kind::Stream,
-            Kind::Queue,
-            Kind::Limiter,
-            Kind::Worker,
-        ],
-        Kind::Server => &[
-            Kind::Postgres,
-            Kind::Replica,
-            Kind::Redis,
-            Kind::Stream,
-            Kind::Queue,
-            Kind::Ws,
-            Kind::Hosted,
-            Kind::Limiter,
-        ],
-        Kind::Worker => &[
-            Kind::Postgres,
-            Kind::Replica,
-            Kind::Redis,
-            Kind::Stream,
-            Kind::Queue,
-            Kind::Server,
-            Kind::Ws,
-            Kind::Hosted,
-        ],
-        Kind::Stream => &[Kind::Worker, Kind::Ws, Kind::Server],
-        Kind::Queue => &[Kind::Worker],
-        Kind::Redis => &[Kind::Ws, Kind::Redis],
-        Kind::Postgres => &[Kind::Replica, Kind::Postgres],
-        Kind::Replica => &[],
-    }
-}
-
-/// What clients may call.
-pub const CLIENTS_MAY_CALL: &[Kind] = &[Kind::Lb, Kind::Ws, Kind::Hosted, Kind::Server, Kind::Limiter];
-
 impl<'a> Graph<'a> {
     pub fn new(plan: &'a Plan) -> Result<Self, CompileError> {
         let topology = &plan.topology;
@@ -114,7 +68,7 @@ impl<'a> Graph<'a> {
             };
             let to = place(&edge.to)?;
             let (allowed, calls) = if edge.from == CLIENTS {
-                (CLIENTS_MAY_CALL, &mut graph.first)
+                (Kind::FIRST, &mut graph.first)
             } else {
                 let from = place(&edge.from)?;
                 if from == to {
@@ -123,7 +77,7 @@ impl<'a> Graph<'a> {
                         "remove the edge".into(),
                     ));
                 }
-                (may_call(topology.nodes[from].kind), &mut graph.calls[from])
+                (topology.nodes[from].kind.calls(), &mut graph.calls[from])
             };
             let kind = topology.nodes[to].kind;
             if !allowed.contains(&kind) {

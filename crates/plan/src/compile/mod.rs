@@ -32,7 +32,6 @@ mod ways;
 use std::{collections::BTreeMap, fmt};
 
 pub use chance::random_faults;
-pub use graph::{CLIENTS_MAY_CALL, may_call};
 
 use crate::{
     component::{Costs, Figure},

@@ -411,12 +411,12 @@ pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
                 .filter(|&(from, to)| {
                     let Some(callee) = nodes.get(to) else { return false };
                     match from.checked_sub(1) {
-                        None => CLIENTS_MAY_CALL.contains(&callee.kind),
+                        None => Kind::FIRST.contains(&callee.kind),
                         Some(from) => {
                             from != to
                                 && nodes
                                     .get(from)
-                                    .is_some_and(|from| may_call(from.kind).contains(&callee.kind))
+                                    .is_some_and(|from| from.kind.calls().contains(&callee.kind))
                         }
                     }
                 })

@@ -1,8 +1,7 @@
 //! The topology: ways become edges, and what cannot be built is told.
 //!
 //! A topology is a graph without cycles that begins at the clients, reaches every node, has an edge that
-//! holds connections, and a place to store what must be stored. Which kind may call which is said here, once, for
-//! files and for who draws.
+//! holds connections, and a place to store what must be stored. Which kind may call which is said in `kind`.
 
 use std::collections::BTreeSet;
 
@@ -12,86 +11,6 @@ use super::{
     read::{Span, Table, shortened},
 };
 use crate::plan::{CLIENTS, Class, Edge, Kind, Node, Topology};
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Lb,
-        Self::Ws,
-        Self::Server,
-        Self::Postgres,
-        Self::Replica,
-        Self::Redis,
-        Self::Stream,
-        Self::Queue,
-        Self::Worker,
-        Self::Limiter,
-        Self::Hosted,
-    ];
-
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lb => "lb",
-            Self::Ws => "ws",
-            Self::Server => "server",
-            Self::Postgres => "postgres",
-            Self::Replica => "replica",
-            Self::Redis => "redis",
-            Self::Stream => "stream",
-            Self::Queue => "queue",
-            Self::Worker => "worker",
-            Self::Limiter => "limiter",
-            Self::Hosted => "hosted",
-        }
-    }
-
-    /// The kinds that the clients may call.
-    pub const FIRST: &[Self] = &[Self::Lb, Self::Ws, Self::Hosted, Self::Server, Self::Limiter];
-
-    /// The kinds it may call.
-    pub fn calls(self) -> &'static [Self] {
-        match self {
-            Self::Lb => &[Self::Ws, Self::Hosted, Self::Server, Self::Limiter],
-            Self::Limiter => &[Self::Lb, Self::Ws, Self::Hosted, Self::Server, Self::Redis],
-            Self::Ws | Self::Hosted => &[
-                Self::Server,
-                Self::Postgres,
-                Self::Replica,
-                Self::Redis,
-                Self::Stream,
-                Self::Queue,
-                Self::Limiter,
-                Self::Worker,
-            ],
-            Self::Server => &[
-                Self::Postgres,
-                Self::Replica,
-                Self::Redis,
-                Self::Stream,
-                Self::Queue,
-                Self::Ws,
-                Self::Hosted,
-                Self::Limiter,
-            ],
-            Self::Worker => &[
-                Self::Postgres,
-                Self::Replica,
-                Self::Redis,
-                Self::Stream,
-                Self::Queue,
-                Self::Server,
-                Self::Ws,
-                Self::Hosted,
-            ],
-            Self::Stream => &[Self::Worker, Self::Ws, Self::Server],
-            Self::Queue => &[Self::Worker],
-            Self::Redis => &[Self::Ws, Self::Redis],
-            Self::Postgres => &[Self::Replica, Self::Postgres],
-            Self::Replica => &[],
-        }
-    }
-}
 
 pub(super) fn topology(
     root: &Table,
