@@ -1,0 +1,140 @@
+// The kinds of nodes as the palette offers them: what each is for, where in the picture it stands, and whom it may call.
+//
+// Whether a drawn edge makes sense is asked here, so that a wrong one cannot be drawn. Whether the whole
+// topology works is the engine's to say.
+
+import { CLIENTS, type Kind, type PlanNode } from "./plan";
+
+export interface KindFacts {
+  label: string;
+  /** One line for the palette and for who cannot see the picture. */
+  does: string;
+  /** The icon: a path in a square of 24. */
+  icon: string;
+  /** Its column when the picture is laid out, from the clients' 0. */
+  column: number;
+  calls: readonly Kind[];
+  /** Whether users may come in here. */
+  isEntry: boolean;
+}
+
+export const KINDS: Readonly<Record<Kind, KindFacts>> = {
+  lb: {
+    label: "Load balancer",
+    does: "spreads connections over machines",
+    icon: "M12 3v6m0 0-7 5m7-5 7 5M3 14h4v5H3zm7 0h4v5h-4zm7 0h4v5h-4zM12 9v5",
+    column: 1,
+    calls: ["ws", "server", "limiter"],
+    isEntry: true,
+  },
+  limiter: {
+    label: "Rate limiter",
+    does: "refuses who publishes too much",
+    icon: "M4 17a8 8 0 1 1 16 0M12 17l4-6M3 20h18",
+    column: 2,
+    calls: ["lb", "ws", "server", "redis"],
+    isEntry: true,
+  },
+  ws: {
+    label: "WS (Tidegate)",
+    does: "holds the connections and fans out",
+    icon: "M3 16q4.5-8 9 0t9 0M3 10q4.5-8 9 0t9 0",
+    column: 3,
+    calls: ["server", "redis", "stream", "postgres", "replica", "queue", "limiter"],
+    isEntry: true,
+  },
+  hosted: {
+    label: "Hosted service",
+    does: "a real-time service someone else runs, in place of WS",
+    icon: "M7 18a4 4 0 0 1 0-8 5 5 0 0 1 9.6-1.500A4.5 4.5 0 0 1 17 18z",
+    column: 3,
+    calls: ["server", "postgres", "stream", "queue"],
+    isEntry: true,
+  },
+  server: {
+    label: "Server",
+    does: "the application's own work",
+    icon: "M4 4h16v6H4zm0 10h16v6H4zM7 7h.01M7 17h.01",
+    column: 4,
+    calls: ["postgres", "replica", "redis", "stream", "queue", "limiter"],
+    isEntry: false,
+  },
+  redis: {
+    label: "Redis",
+    does: "a cache, and a bus between WS nodes",
+    icon: "M12 3 3 7l9 4 9-4zM3 12l9 4 9-4M3 17l9 4 9-4",
+    column: 5,
+    calls: ["postgres", "replica"],
+    isEntry: false,
+  },
+  stream: {
+    label: "Stream",
+    does: "ordered partitions that are kept",
+    icon: "M3 7h13m0 0-3-3m3 3-3 3M3 17h18m0 0-3-3m3 3-3 3",
+    column: 5,
+    calls: ["worker", "ws"],
+    isEntry: false,
+  },
+  queue: {
+    label: "Queue",
+    does: "jobs for workers, each until it is acknowledged",
+    icon: "M3 8h4v8H3zm7 0h4v8h-4zm7 0h4v8h-4z",
+    column: 5,
+    calls: ["worker"],
+    isEntry: false,
+  },
+  worker: {
+    label: "Worker",
+    does: "does the jobs of a queue or a stream",
+    icon: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zm0-5v3m0 12v3M3 12h3m12 0h3M5.6 5.600l2.2 2.200m8.4 8.4 2.2 2.200m0-12.8-2.2 2.200m-8.4 8.4-2.2 2.2",
+    column: 6,
+    calls: ["postgres", "redis", "replica"],
+    isEntry: false,
+  },
+  postgres: {
+    label: "Postgres",
+    does: "the database that is written to",
+    icon: "M4 6c0-4 16-4 16 0v12c0 4-16 4-16 0zm0 0c0 4 16 4 16 0M4 12c0 4 16 4 16 0",
+    column: 7,
+    calls: ["replica"],
+    isEntry: false,
+  },
+  replica: {
+    label: "Replica",
+    does: "a copy of the database that is read",
+    icon: "M4 9c0-3 12-3 12 0v9c0 3-12 3-12 0zm0 0c0 3 12 3 12 0M8 4c3-1.5 12-1 12 2v9",
+    column: 7,
+    calls: [],
+    isEntry: false,
+  },
+};
+
+export const KIND_NAMES = Object.keys(KINDS) as Kind[];
+
+/** Why `from` may not call `to`; null if it may. */
+export function objection(nodes: readonly PlanNode[], edges: readonly { from: string; to: string }[], from: string, to: string): string | null {
+  const target = nodes.find((node) => node.id === to);
+  if (to === CLIENTS) return "nothing calls the clients";
+  if (!target) return `there is no node ${to}`;
+  if (from === to) return "a node does not call itself";
+  if (edges.some((edge) => edge.from === from && edge.to === to)) return `${from} calls ${to} already`;
+  if (from === CLIENTS) return KINDS[target.kind].isEntry ? null : `clients do not reach a ${KINDS[target.kind].label} directly`;
+  const source = nodes.find((node) => node.id === from);
+  if (!source) return `there is no node ${from}`;
+  if (!KINDS[source.kind].calls.includes(target.kind)) {
+    return `a ${KINDS[source.kind].label} does not call a ${KINDS[target.kind].label}`;
+  }
+  return reaches(edges, to, from) ? `${to} calls ${from} already: that would be a circle` : null;
+}
+
+function reaches(edges: readonly { from: string; to: string }[], start: string, goal: string): boolean {
+  const seen = new Set<string>();
+  const open = [start];
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    if (at === goal) return true;
+    if (seen.has(at)) continue;
+    seen.add(at);
+    for (const edge of edges) if (edge.from === at) open.push(edge.to);
+  }
+  return false;
+}
