@@ -12,7 +12,11 @@
 //! compute the same. The same seed gives the same bytes on every machine: chance is drawn by a counter
 //! (`draw`), and what is not exact in IEEE 754 comes from `libm`, never from the platform.
 
+pub mod compile;
+pub mod component;
 pub mod draw;
+
+pub mod erlang;
 pub mod histogram;
 pub mod network;
 pub mod outcome;
