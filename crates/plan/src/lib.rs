@@ -15,12 +15,13 @@
 pub mod compile;
 pub mod component;
 pub mod draw;
-
 pub mod erlang;
+pub mod file;
 pub mod histogram;
 pub mod network;
 pub mod outcome;
 pub mod plan;
+pub mod shape;
 
 pub use network::Network;
 pub use outcome::Outcome;
