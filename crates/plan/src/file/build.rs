@@ -303,6 +303,13 @@ fn bursts(root: &Table, classes: &[Class], mistakes: &mut Mistakes) -> Vec<Burst
     for table in root.tables("burst") {
         let number = |name| table.number(name).unwrap_or_default();
         if table.text("kind") == Some("mmpp") {
+            if table.span("classes").is_some() && table.texts("classes").is_empty() {
+                mistakes.note(
+                    table.span("classes"),
+                    "`burst.classes` cannot be empty",
+                    "name one class at least",
+                );
+            }
             for (name, span) in table.texts("classes") {
                 known_class(name, Some(span.clone()), classes, "burst.classes", mistakes);
             }
@@ -368,15 +375,6 @@ fn node(name: &str, table: &Table, mistakes: &mut Mistakes) -> Node {
     let kind = table
         .text("kind")
         .and_then(|name| Kind::ALL.into_iter().find(|kind| kind.name() == name));
-    let has_size = table.text("size").is_some() || table.is_wrong("size");
-    if kind.is_some_and(|kind| kind != Kind::Limiter) && !has_size {
-        let allowed = "an entry of the price book: add `size = \"c7g.medium\"`";
-        mistakes.note(
-            table.span.clone(),
-            format!("`node.{name}.size` is missing"),
-            allowed,
-        );
-    }
     let count = table.count("count").unwrap_or(1);
     let options = options(table);
     if options.autoscale_max.is_some_and(|most| most < count) {

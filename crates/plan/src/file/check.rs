@@ -47,42 +47,48 @@ impl Kind {
     }
 
     /// The kinds that the clients may call.
-    pub const FIRST: &[Self] = &[Self::Lb, Self::Limiter, Self::Ws, Self::Hosted];
+    pub const FIRST: &[Self] = &[Self::Lb, Self::Ws, Self::Hosted, Self::Server, Self::Limiter];
 
     /// The kinds it may call.
     pub fn calls(self) -> &'static [Self] {
         match self {
-            Self::Lb => &[Self::Limiter, Self::Ws, Self::Server],
-            Self::Limiter => &[Self::Lb, Self::Ws, Self::Server, Self::Redis],
+            Self::Lb => &[Self::Ws, Self::Hosted, Self::Server, Self::Limiter],
+            Self::Limiter => &[Self::Lb, Self::Ws, Self::Hosted, Self::Server, Self::Redis],
             Self::Ws | Self::Hosted => &[
-                Self::Limiter,
                 Self::Server,
                 Self::Postgres,
                 Self::Replica,
                 Self::Redis,
                 Self::Stream,
                 Self::Queue,
+                Self::Limiter,
+                Self::Worker,
             ],
             Self::Server => &[
+                Self::Postgres,
+                Self::Replica,
+                Self::Redis,
+                Self::Stream,
+                Self::Queue,
+                Self::Ws,
+                Self::Hosted,
                 Self::Limiter,
-                Self::Postgres,
-                Self::Replica,
-                Self::Redis,
-                Self::Stream,
-                Self::Queue,
             ],
-            Self::Postgres => &[Self::Replica],
-            Self::Replica => &[],
-            Self::Redis => &[Self::Postgres, Self::Replica],
-            Self::Stream | Self::Queue => &[Self::Worker, Self::Server],
             Self::Worker => &[
-                Self::Server,
                 Self::Postgres,
                 Self::Replica,
                 Self::Redis,
                 Self::Stream,
                 Self::Queue,
+                Self::Server,
+                Self::Ws,
+                Self::Hosted,
             ],
+            Self::Stream => &[Self::Worker, Self::Ws, Self::Server],
+            Self::Queue => &[Self::Worker],
+            Self::Redis => &[Self::Ws, Self::Redis],
+            Self::Postgres => &[Self::Replica, Self::Postgres],
+            Self::Replica => &[],
         }
     }
 }
@@ -189,11 +195,16 @@ fn callers(edges: &[Written<'_>], nodes: &[Node], mistakes: &mut Mistakes) {
         };
         let allowed = kind(edge.from).map_or(Kind::FIRST, Kind::calls);
         if !allowed.contains(&to) {
-            let message = format!("`{}` cannot call `{}`, a `{}`", edge.from, edge.to, to.name());
+            let message = format!(
+                "`{}` cannot call `{}`, which is of the kind `{}`",
+                edge.from,
+                edge.to,
+                to.name()
+            );
             let names: Vec<String> = allowed.iter().map(|kind| format!("`{}`", kind.name())).collect();
             let said = match (names.is_empty(), kind(edge.from)) {
-                (true, Some(from)) => format!("a `{}` calls nothing", from.name()),
-                (false, Some(from)) => format!("a `{}` calls {}", from.name(), names.join(", ")),
+                (true, Some(from)) => format!("the kind `{}` calls nothing", from.name()),
+                (false, Some(from)) => format!("the kind `{}` calls {}", from.name(), names.join(", ")),
                 (_, None) => format!("clients call {}", names.join(", ")),
             };
             mistakes.note(Some(edge.span.clone()), message, said);

@@ -149,7 +149,8 @@ pub(super) const CLASSES_MAX: usize = 32;
 const BURSTS_MAX: usize = 32;
 const FAILURES_MAX: usize = 200;
 const POINTS_MAX: usize = 1_000;
-const WAYS_MAX: usize = 256;
+/// More than there are edges between the most nodes without a cycle: each may stand in a way of its own.
+const WAYS_MAX: usize = 4_096;
 const TARGETS_MAX: usize = 64;
 /// Longest name of a node or a class.
 pub(super) const NAME_BYTES_MAX: usize = 32;
@@ -739,7 +740,7 @@ pub(super) static NODE: Section = Section {
             "size",
             Word,
             Open("\"c7g.medium\""),
-            "An entry of the price book; needed by every kind but `limiter`, which then runs within its callers.",
+            "An entry of the price book; each kind has one of its own.",
         ),
         key(
             "zones",

@@ -240,7 +240,6 @@ fn what_is_missing_is_told() {
         "",
         &["`contract.budget` is missing", "add `budget = 860`"],
     );
-    assert_mistake("size = \"c7g.medium\"", "", &["`node.ws.size` is missing"]);
     assert_mistake("kind = \"ws\"\n", "", &["`node.ws.kind` is missing"]);
     assert_mistake("all = \"p95 < 120ms\"", "", &["`contract.latency` is empty"]);
     assert_mistake(", base = 10", "", &["needs `base` and `peak`"]);
@@ -353,6 +352,26 @@ fn ways_become_edges() {
 }
 
 #[test]
+fn as_many_edges_as_there_can_be_are_written_and_read_back() {
+    let ids: Vec<String> = (0..62).map(|place| format!("w{place:02}")).collect();
+    let mut ways = vec!["clients -> ws".to_owned()];
+    let mut nodes = String::new();
+    for (place, id) in ids.iter().enumerate() {
+        nodes += &format!("[node.{id}]\nkind = \"redis\"\n");
+        ways.push(format!("ws -> {id}"));
+        ways.extend(
+            ids[place + 1..]
+                .iter()
+                .rev()
+                .map(|other| format!("{id} -> {other}")),
+        );
+    }
+    let plan = parse(&(SMALL.replace("[\"clients -> ws\"]", &format!("{ways:?}")) + &nodes)).unwrap();
+    assert_eq!(plan.topology.edges.len(), 1 + 62 + 62 * 61 / 2);
+    assert_eq!(parse(&write(&plan)).unwrap(), plan);
+}
+
+#[test]
 fn what_cannot_be_built_is_told() {
     assert_unbuildable(
         &["clients -> ws -> stream -> server -> queue -> worker -> stream"],
@@ -380,7 +399,7 @@ fn what_cannot_be_built_is_told() {
     assert_unbuildable(
         &["clients -> ws -> lb"],
         &["lb"],
-        &["`ws` cannot call `lb`", "a `ws` calls `limiter`"],
+        &["`ws` cannot call `lb`", "the kind `ws` calls `server`"],
     );
     assert_unbuildable(
         &["clients -> ws", "clients -> postgres"],
@@ -441,6 +460,8 @@ fn what_clashes_is_told() {
         with("[[failure]]\nat = \"2h\"\nnode = \"ws\"\nwhat = \"slow\"\nlasts = \"3s\"")
             .contains("`failure.factor` is missing")
     );
+    let mmpp = "[[burst]]\nkind = \"mmpp\"\nfactor = 3\nquiet = \"1h\"\nloud = \"1min\"\nclasses = []";
+    assert!(with(mmpp).contains("`burst.classes` cannot be empty"));
     let cluster = "[[burst]]\nkind = \"cluster\"\nshare = \"30%\"\ndelay_p95 = \"2s\"\n";
     assert!(
         with(&format!("{cluster}delay_p50 = \"3s\"\nclass = \"chat\""))
@@ -687,7 +708,7 @@ impl Author {
         text += &self.ordered("backoff_first", "backoff_max");
         text += &self.keys(&keys::CLIENTS, None, &["backoff_first", "backoff_max"]);
         text += "[topology]\nways = [\"clients -> limiter -> lb -> ws -> server -> postgres -> replica\", \
-                 \"ws -> stream -> worker -> redis -> postgres\", \"server -> queue -> worker\"]\n";
+                 \"ws -> stream -> worker -> redis\", \"worker -> postgres\", \"server -> queue -> worker\"]\n";
         for kind in kinds {
             text += &format!("[node.{kind}]\nkind = \"{kind}\"\nsize = \"x\"\n");
             text += &self.keys(&keys::NODE, Some(kind), &["kind", "size", "autoscale_max"]);

@@ -20,8 +20,8 @@ const SIZES: [(&str, f64); 7] = [
 ];
 /// How many of [`SIZES`] are printed.
 const SIZES_PRINTED: usize = 4;
-/// Longest text of one quantity.
-const BYTES_MAX: usize = 64;
+/// Longest text of one quantity; the smallest of numbers has 326 characters.
+const BYTES_MAX: usize = 400;
 
 /// Reads `120ms`, `1.5s`, `20min`, `1h30min`: seconds.
 pub(super) fn parse_duration(text: &str) -> Option<f64> {
@@ -303,6 +303,16 @@ mod tests {
         assert_eq!(print_target(0.95, 0.12), "p95 < 120ms");
         assert_eq!(print_bytes(204_800.0), "200KiB");
         assert_eq!(print_bytes(0.0), "0B");
+    }
+
+    #[test]
+    fn the_smallest_numbers_are_read_back() {
+        for number in [f64::MIN_POSITIVE, 5e-324, 1e-100, 1.0 / 3e60] {
+            assert_eq!(parse_duration(&print_duration(number)), Some(number));
+            assert_eq!(parse_hours(&print_hours(number)), Some(number));
+            assert_eq!(parse_share(&print_share(number)), Some(number));
+            assert_eq!(parse_rate(&print_rate(number)), Some(number));
+        }
     }
 
     proptest! {
