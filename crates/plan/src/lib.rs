@@ -15,6 +15,7 @@
 pub mod compile;
 pub mod component;
 pub mod draw;
+pub mod engine;
 pub mod erlang;
 pub mod file;
 pub mod histogram;
