@@ -587,8 +587,8 @@ fn the_canonical_text_reads_well() {
         "users = { shape = \"daily\", base = 100, peak = 1000 }",
         "[class.message]",
         "rate = \"0.02/s\"",
-        "  \"clients -> lb -> ws -> postgres\",",
-        "  \"ws -> server -> postgres\",",
+        "  \"clients -> lb -> ws -> server -> postgres\",",
+        "  \"ws -> redis\",",
         "at = \"20.5h\"",
     ] {
         assert!(text.lines().any(|each| each == line), "{line} is not in\n{text}");
