@@ -195,7 +195,9 @@ fn announce(server: &Server, config: &Config) {
     };
     let mut text = format!("tidegate listens on {socket}://{address}/v1/ws\n");
     if config.demo {
-        text.push_str(&format!("open the demo in two tabs: {web}://{address}/\nor the planner: {web}://{address}/planner/\n"));
+        text.push_str(&format!(
+            "open the demo in two tabs: {web}://{address}/\nor the planner: {web}://{address}/planner/\n"
+        ));
     }
     if config.is_development() {
         text.push_str(

@@ -9,12 +9,13 @@
 // The text is what counts: it is what is kept, shared and computed. While it cannot be read, the picture shows
 // the last plan that could, and cannot be drawn in.
 
-import { type Catalogue, type Fault, type Fidelity, isFailed, type Run } from "./engine/answers";
+import { type Document, type Fault, type Fidelity, isFailed, type KindRules, type Run } from "./engine/answers";
 import { type Engine, TakenBack } from "./engine/engine";
 import { connect } from "./model/edit";
 import { History } from "./model/history";
+import { objection } from "./model/kinds";
 import { type Layout, layOut, type Point } from "./model/layout";
-import { CLIENTS, type Plan } from "./model/plan";
+import { CLIENTS, type Kind, type Plan } from "./model/plan";
 
 /** How long a hand rests before the text is read, and before the long run starts. */
 const TYPING_MS = 120;
@@ -41,6 +42,9 @@ export class Planner {
   text = $state("");
   faults = $state.raw<Fault[]>([]);
   plan = $state.raw<Plan | null>(null);
+  /** What the plan lacks before it can run: a topology that is being drawn. */
+  missing = $state.raw<Fault[]>([]);
+  defaults = $state.raw<Document["defaults"]>({});
   layout = $state.raw<Layout>({});
   selected = $state<string | null>(null);
   /** The moment that is looked at, hours. */
@@ -55,7 +59,8 @@ export class Planner {
   isComputing = $state(false);
   /** The run that others are compared with. */
   held = $state.raw<Held | null>(null);
-  catalogue = $state.raw<Catalogue | null>(null);
+  /** What the engine knows of the kinds: none before it was asked. */
+  rules = $state.raw<KindRules[]>([]);
   /** A word to the user: what was refused, and why. */
   notice = $state("");
 
@@ -74,17 +79,37 @@ export class Planner {
   #resting: ReturnType<typeof setTimeout> | undefined;
   #isFluidBusy = false;
   #runs: Partial<Record<Fidelity, Run>> = {};
-  #book: string | null = null;
 
   constructor(engine: Engine, save: Saver) {
     this.#engine = engine;
     this.#save = save;
   }
 
+  async #askKinds(): Promise<void> {
+    if (this.rules.length > 0) return;
+    try {
+      const { answer } = await this.#engine.quick({ op: "kinds" });
+      this.rules = answer;
+    } catch (error) {
+      this.notice = words(error);
+    }
+  }
+
+  /** The size a node has that names none. */
+  sizeOf(kind: Kind): string {
+    return this.rules.find((rule) => rule.kind === kind)?.sizes[0]?.name ?? "";
+  }
+
+  /** Why an edge may not be drawn; null if it may. */
+  objection(from: string, to: string): string | null {
+    return this.plan ? objection(this.rules, this.plan.topology, from, to) : "there is no plan";
+  }
+
   // ---- text and picture ------------------------------------------------------------
 
   /** Takes another plan up: nothing before it can be undone. */
   async open(text: string, layout: Layout = {}): Promise<void> {
+    void this.#askKinds();
     this.#history = new History({ text, layout });
     this.#restore(this.#history.now);
     this.selected = null;
@@ -116,10 +141,9 @@ export class Planner {
         this.notice = answer.errors.map((fault) => fault.message).join("; ");
         return;
       }
-      this.plan = answer.plan;
-      this.text = answer.text;
+      this.text = answer.text ?? this.text;
       this.#record(mark);
-      this.#compute();
+      this.#take(answer);
     } catch (error) {
       if (version === this.#version) this.plan = before;
       this.notice = words(error);
@@ -128,7 +152,7 @@ export class Planner {
 
   async connect(from: string, to: string): Promise<void> {
     if (!this.plan) return;
-    const connected = connect(this.plan, from, to);
+    const connected = connect(this.rules, this.plan, from, to);
     if ("objection" in connected) this.notice = connected.objection;
     else await this.change(connected.plan);
   }
@@ -189,13 +213,20 @@ export class Planner {
         return;
       }
       this.faults = [];
-      this.plan = answer.plan;
-      if (this.selected !== null && !answer.plan.topology.nodes.some((node) => node.id === this.selected)) this.selected = null;
-      this.hour = Math.min(this.hour, answer.plan.scenario.hours);
-      this.#compute();
+      this.#take(answer);
     } catch (error) {
       this.notice = words(error);
     }
+  }
+
+  #take({ plan, missing, defaults }: Document): void {
+    this.plan = plan;
+    this.missing = missing;
+    this.defaults = defaults;
+    if (this.selected !== null && !plan.topology.nodes.some((node) => node.id === this.selected)) this.selected = null;
+    this.hour = Math.min(this.hour, plan.scenario.hours);
+    if (missing.length === 0) this.#compute();
+    else this.#show(null, 0, missing);
   }
 
   // ---- runs ------------------------------------------------------------------------
@@ -205,7 +236,6 @@ export class Planner {
     this.#engine.takeBack();
     this.#resting = setTimeout(() => void this.#runDeep(), RESTING_MS);
     void this.#runFluid();
-    void this.#askCatalogue();
   }
 
   /** The fluid answers while a hand moves: one question at a time, always about the latest text. */
@@ -219,10 +249,7 @@ export class Planner {
         const { answer, millis } = await this.#engine.quick({ op: "run", text: asked, fidelity: "fluid", replications: 1, visits: 0 });
         if (version !== this.#version) continue;
         if (isFailed(answer)) {
-          this.#runs = {};
-          this.run = null;
-          this.runFaults = answer.errors;
-          clearTimeout(this.#resting);
+          this.#show(null, 0, answer.errors);
         } else {
           this.#runs = { fluid: answer };
           this.#show(answer, millis);
@@ -245,7 +272,7 @@ export class Planner {
         const { answer, millis } = await this.#engine.deep({ op: "run", text: this.text, fidelity: "hybrid", replications, visits: VISITS });
         if (version !== this.#version) return;
         if (isFailed(answer)) {
-          this.runFaults = answer.errors;
+          this.#show(null, 0, answer.errors);
           return;
         }
         this.#runs = { ...this.#runs, hybrid: answer };
@@ -258,23 +285,15 @@ export class Planner {
     }
   }
 
-  #show(run: Run, millis: number): void {
+  #show(run: Run | null, millis: number, faults: Fault[] = []): void {
     this.run = run;
     this.runMillis = millis;
-    this.runFaults = [];
-  }
-
-  async #askCatalogue(): Promise<void> {
-    const book = this.plan?.book;
-    if (book === undefined || book === this.#book) return;
-    this.#book = book;
-    try {
-      const { answer } = await this.#engine.quick({ op: "catalogue", book });
-      if (this.#book === book) this.catalogue = isFailed(answer) ? null : answer;
-    } catch {
-      // Fields then take any size; the text says what is wrong with it.
-      this.catalogue = null;
-    }
+    this.runFaults = faults;
+    if (run) return;
+    // What cannot run now is not run later.
+    this.#runs = {};
+    clearTimeout(this.#resting);
+    this.#engine.takeBack();
   }
 
   // ---- comparing -------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // A plan to test with: the smallest that has one of each thing the tests touch.
 
-import type { Plan } from "../src/model/plan";
+import type { KindRules } from "../src/engine/answers";
+import type { Kind, Plan } from "../src/model/plan";
 
 export const PLAN: Plan = {
   title: "Chat <for> a club & more",
@@ -43,3 +44,13 @@ export const PLAN: Plan = {
   },
   failures: { scheduled: [{ at_hour: 10, node: "ws", what: { what: "crash", machines: 1, seconds: null } }], crashes_per_year: 1, deploys_per_week: 2, common_cause: 0.1 },
 };
+
+const rule = (kind: Kind, is_first: boolean, calls: Kind[]): KindRules => ({ kind, is_first, calls, what: "", fails: [], sizes: [] });
+
+/** Enough of the engine's rules to draw that plan by. */
+export const RULES: KindRules[] = [
+  rule("lb", true, ["ws", "limiter"]),
+  rule("limiter", true, ["ws"]),
+  rule("ws", true, ["postgres", "limiter"]),
+  rule("postgres", false, []),
+];

@@ -25,7 +25,7 @@ test("what is no number of that unit is refused", () => {
     ["-1", "number"],
     ["1e999", "number"],
     ["NaN", "number"],
-    ["120 %", "share"],
+    ["5 of 100", "share"],
     ["2.5", "count"],
     ["4 ms", "count"],
   ];

@@ -61,7 +61,10 @@ pub(super) fn page(path: &str, has_demo: bool, request: &HeaderMap) -> Response<
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(PLANNER_POLICY),
         );
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }
     response

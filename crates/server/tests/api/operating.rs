@@ -53,11 +53,20 @@ fn the_planner_is_a_page_that_may_run_nothing_but_its_own() {
     let world = World::start(1, "demo = true");
     let mut http = Http::to(&world);
     let away = http.get("/planner");
-    assert_eq!((away.status, away.headers["location"].as_str()), (308, "/planner/"));
+    assert_eq!(
+        (away.status, away.headers["location"].as_str()),
+        (308, "/planner/")
+    );
     let page = http.get("/planner/");
     let policy = page.headers["content-security-policy"].clone();
-    assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';"), "{policy}");
-    assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"),
+        "{policy}"
+    );
     assert!(page.text(200).starts_with("<!doctype html>"));
     http.get("/planner/none").problem(404);
 

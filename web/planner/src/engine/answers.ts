@@ -1,13 +1,13 @@
 // What is asked of the engine, and what it answers: the JSON of `crates/plan-web`.
 
-import type { Plan } from "../model/plan";
+import type { Kind, OptionValue, Plan } from "../model/plan";
 
 export type Fidelity = "fluid" | "hybrid" | "exact";
 
 export type Request =
   | { op: "parse"; text: string }
   | { op: "write"; plan: Plan }
-  | { op: "catalogue"; book: string }
+  | { op: "kinds" }
   | { op: "run"; text: string; fidelity: Fidelity; replications: number; visits: number };
 
 /** What is wrong with a text, and where. Lines and columns count from 1. */
@@ -17,27 +17,35 @@ export interface Fault {
   message: string;
 }
 
-export interface Parsed {
+/** A text and its plan, in step. */
+export interface Document {
   plan: Plan;
+  /** Only after a plan was written. */
+  text: string | null;
+  /** What it lacks before it can run: a topology that is being drawn. */
+  missing: Fault[];
+  /** What counts for each node where its options are not set, by its id. */
+  defaults: Record<string, Record<string, OptionValue>>;
 }
-export interface Written {
-  text: string;
-  plan: Plan;
+
+/** What the engine knows of a kind of nodes. */
+export interface KindRules {
+  kind: Kind;
+  what: string;
+  fails: string[];
+  calls: Kind[];
+  is_first: boolean;
+  /** The first is its own. */
+  sizes: { name: string; cores: number | null; memory_bytes: number | null }[];
 }
-export interface Catalogue {
-  currency: string;
-  books: string[];
-  sizes: { name: string; kinds: string[]; detail: string }[];
-}
+
 export type Failed = { errors: Fault[] };
 
-export type Answer<R extends Request> = R extends { op: "parse" }
-  ? Parsed | Failed
-  : R extends { op: "write" }
-    ? Written | Failed
-    : R extends { op: "catalogue" }
-      ? Catalogue | Failed
-      : Run | Failed;
+export type Answer<R extends Request> = R extends { op: "parse" | "write" }
+  ? Document | Failed
+  : R extends { op: "kinds" }
+    ? KindRules[]
+    : Run | Failed;
 
 export interface Run {
   fidelity: Fidelity;

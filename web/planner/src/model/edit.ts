@@ -1,17 +1,16 @@
 // What a hand does to a plan: each function takes a plan and gives another; the first is left as it was.
 
+import type { KindRules } from "../engine/answers";
 import { KINDS, objection } from "./kinds";
 import { CLIENTS, type Failure, type Fault, type Kind, type OptionValue, type Plan, type PlanNode } from "./plan";
 
-/** Machines of one node, at most, that a field takes; the engine has its own bound. */
-export const COUNT_MAX = 100_000;
+/** Machines of one node, at most: as the file has it. */
+export const COUNT_MAX = 10_000;
 
-/** Sizes new nodes get, until the price book has been asked. */
-const SIZES: Readonly<Partial<Record<Kind, string>>> = {};
-
-export function addNode(plan: Plan, kind: Kind, sizes: Partial<Record<Kind, string>> = SIZES): { plan: Plan; id: string } {
+/** A new node is of the size its kind has by itself, unless one is named. */
+export function addNode(plan: Plan, kind: Kind, size = ""): { plan: Plan; id: string } {
   const id = freeId(plan, kind);
-  const node: PlanNode = { id, kind, count: 1, size: sizes[kind] ?? "", zones: 1, options: {} };
+  const node: PlanNode = { id, kind, count: 1, size, zones: 1, options: {} };
   return { plan: withNodes(plan, [...plan.topology.nodes, node]), id };
 }
 
@@ -45,7 +44,7 @@ export function setOption(plan: Plan, id: string, name: string, value: OptionVal
 /** Renames a node wherever it is named; null if the name is taken or none. */
 export function renameNode(plan: Plan, id: string, name: string): Plan | null {
   if (name === id) return plan;
-  if (!/^[a-z][a-z0-9_-]{0,39}$/.test(name) || name === CLIENTS || plan.topology.nodes.some((node) => node.id === name)) return null;
+  if (!/^[a-z][a-z0-9_-]{0,31}$/.test(name) || name === CLIENTS || plan.topology.nodes.some((node) => node.id === name)) return null;
   const renamed = (other: string) => (other === id ? name : other);
   return {
     ...plan,
@@ -57,10 +56,10 @@ export function renameNode(plan: Plan, id: string, name: string): Plan | null {
   };
 }
 
-export function connect(plan: Plan, from: string, to: string): { plan: Plan } | { objection: string } {
-  const { nodes, edges } = plan.topology;
-  const against = objection(nodes, edges, from, to);
+export function connect(rules: readonly KindRules[], plan: Plan, from: string, to: string): { plan: Plan } | { objection: string } {
+  const against = objection(rules, plan.topology, from, to);
   if (against) return { objection: against };
+  const { nodes, edges } = plan.topology;
   return { plan: { ...plan, topology: { nodes, edges: [...edges, { from, to }] } } };
 }
 

@@ -12,7 +12,7 @@ export type Layout = Readonly<Record<string, Point>>;
 
 export const NODE_WIDTH = 168;
 export const NODE_HEIGHT = 76;
-const COLUMN = 220;
+const COLUMN = 216;
 const ROW = 112;
 /** Positions further out than this are not taken from a link. */
 const FAR = 20_000;

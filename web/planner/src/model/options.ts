@@ -11,15 +11,15 @@ export interface OptionFacts {
   kinds?: readonly Kind[];
 }
 
-const SCALES: readonly Kind[] = ["ws", "server", "worker"];
+const SCALES: readonly Kind[] = ["ws", "server", "replica", "worker"];
 
 export const OPTIONS: readonly OptionFacts[] = [
   { name: "standby", label: "Standby in another zone", unit: "flag", kinds: ["postgres"] },
-  { name: "failover", label: "From failure until it answers again", unit: "time", kinds: ["postgres", "redis"] },
+  { name: "failover", label: "From failure until it answers again", unit: "time", kinds: ["postgres"] },
   { name: "connections_max", label: "Connections it takes", unit: "count", kinds: ["postgres", "replica"] },
   { name: "pool", label: "Connections to Postgres, each machine", unit: "count", kinds: ["server", "worker"] },
   { name: "staleness_max", label: "Lag that reads may see", unit: "time", kinds: ["replica"] },
-  { name: "partitions", label: "Partitions", unit: "count", kinds: ["stream"] },
+  { name: "partitions", label: "Partitions", unit: "count", kinds: ["stream", "hosted"] },
   { name: "poll", label: "Between two polls (0 s is push)", unit: "time", kinds: ["stream", "queue"] },
   { name: "visibility", label: "Until a job is given out again", unit: "time", kinds: ["queue"] },
   { name: "hit_rate", label: "Reads it answers when warm", unit: "share", kinds: ["redis"] },
@@ -46,8 +46,8 @@ export const OPTIONS: readonly OptionFacts[] = [
   { name: "timeout", label: "Its caller gives up after", unit: "time" },
   { name: "retries", label: "Tries of the caller after the first", unit: "count" },
   { name: "retry_jitter", label: "Retries have jitter", unit: "flag" },
-  { name: "retry_budget", label: "Retries for each success", unit: "number" },
-  { name: "costs", label: "Measured costs", unit: "text", kinds: ["ws"] },
+  { name: "retry_budget", label: "Retries for each success", unit: "share" },
+  { name: "costs", label: "Measured costs", unit: "text" },
 ];
 
 export function optionsOf(kind: Kind): OptionFacts[] {

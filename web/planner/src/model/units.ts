@@ -37,7 +37,7 @@ export function parseUnit(text: string, unit: Unit): { value: number } | { error
   if (unit === "share") {
     const value = suffix === "%" ? round(number / 100) : number;
     if (suffix !== "%" && suffix !== "") return { error: "write a share as 5 % or 0.05" };
-    return value <= 1 ? { value } : { error: "a share is at most 100 %" };
+    return { value };
   }
   if (suffix !== "" && !(unit === "rate" && suffix === "/s")) return { error: `"${suffix}" has no place here` };
   if (unit === "count" && !Number.isInteger(number)) return { error: "it must be a whole number" };
