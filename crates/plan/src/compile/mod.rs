@@ -261,4 +261,4 @@ fn share(value: f64) -> f64 {
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

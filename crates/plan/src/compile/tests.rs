@@ -358,7 +358,8 @@ fn chance_strikes_machines_and_not_what_others_run() {
     assert!(deployed.contains(&1) && deployed.contains(&2) && !deployed.contains(&6));
 }
 
-fn any_plan() -> impl Strategy<Value = Plan> {
+/// Plans of any nodes and sensible edges, with odd numbers.
+pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
     let kinds = [
         Kind::Lb,
         Kind::Ws,
