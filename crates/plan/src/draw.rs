@@ -65,19 +65,26 @@ impl Stream {
     }
 
     /// 32 even bits.
+    #[inline]
     pub fn bits(&mut self) -> u32 {
-        if self.used == 4 {
-            self.block = philox(self.counter, self.key);
-            let (low, carry) = self.counter[0].overflowing_add(1);
-            self.counter[0] = low;
-            self.counter[1] = self.counter[1].wrapping_add(u32::from(carry));
-            self.used = 0;
+        if self.used >= 4 {
+            self.refill();
         }
+        let bits = self.block[self.used & 3];
         self.used += 1;
-        self.block[self.used - 1]
+        bits
+    }
+
+    fn refill(&mut self) {
+        self.block = philox(self.counter, self.key);
+        let (low, carry) = self.counter[0].overflowing_add(1);
+        self.counter[0] = low;
+        self.counter[1] = self.counter[1].wrapping_add(u32::from(carry));
+        self.used = 0;
     }
 
     /// Evenly from above 0 to below 1, in steps of 2^-53.
+    #[inline]
     pub fn unit(&mut self) -> f64 {
         let bits = (u64::from(self.bits()) << 32) | u64::from(self.bits());
         ((bits >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)

@@ -3,7 +3,7 @@
 //! Seconds are closed one by one: users who were worse off in one are counted once, for the gravest reason, however many
 //! of their events failed in it. Percentiles of waits are of a reservoir: an even sample of the sampled deliveries.
 
-use super::{Nanos, State, publish::Job, seconds, tables::Tables};
+use super::{Nanos, State, TICK, seconds, tables::Tables};
 use crate::{
     draw::{Purpose, Stream},
     engine::kernel::{nanos, tally::Tally},
@@ -54,8 +54,8 @@ pub(super) struct Books {
     hour: u64,
     marks: Vec<Mark>,
     sample: Stream,
-    /// Publications that a crash took.
-    pub struck: f64,
+    /// Visits that were simulated.
+    pub simulated: f64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -72,7 +72,7 @@ pub(super) struct ClassBook {
     pub lag: Tally,
     pub asides_dropped: f64,
     all_s: [f64; Stage::ALL.len()],
-    sampled: u64,
+    sampled: f64,
     reservoir: Vec<Kept>,
 }
 
@@ -100,6 +100,16 @@ struct Second {
     away_s: f64,
     failed: f64,
     late: f64,
+}
+
+/// A visit, known on arrival.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visited {
+    pub waited: Nanos,
+    pub start: Nanos,
+    pub service: Nanos,
+    /// Others who waited.
+    pub waiting: usize,
 }
 
 /// A sampled delivery.
@@ -149,7 +159,7 @@ impl Books {
             hour: 0,
             marks: Vec::new(),
             sample: tables.stream(3, Purpose::Sample),
-            struck: 0.0,
+            simulated: 0.0,
         }
     }
 
@@ -204,17 +214,14 @@ impl Books {
     }
 
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "one visit, on the hottest path")]
-    pub fn on_visit(
-        &mut self,
-        station: usize,
-        pool: usize,
-        waited: Nanos,
-        start: Nanos,
-        service: Nanos,
-        waiting: usize,
-        weight: f64,
-    ) {
+    pub fn on_visit(&mut self, station: usize, pool: usize, visited: &Visited, (weight, count): (f64, f64)) {
+        let &Visited {
+            waited,
+            start,
+            service,
+            waiting,
+        } = visited;
+        self.simulated += 1.0;
         let row = &mut self.stations[station];
         row.visits += weight;
         row.wait.record(waited, weight);
@@ -222,7 +229,7 @@ impl Books {
         if waiting > row.waiting_minute {
             row.waiting_minute = waiting;
         }
-        let work = service as f64 * weight;
+        let work = service as f64 * count;
         self.second_busy[pool] += work;
         let pools = self.second_busy.len();
         let minute = ((start / self.minute_length) as usize).min(self.busy.len() / pools - 1);
@@ -236,10 +243,10 @@ impl Books {
         self.busy[minute * pools + pool] += work;
     }
 
-    /// A sampled receiver was not connected.
-    pub fn on_away(&mut self, _tables: &Tables, _flow: usize, _weight: f64) {}
-
     pub fn on_delivered(&mut self, tables: &Tables, sample: &Sample, stays: &[Stay]) {
+        if sample.weight <= 0.0 {
+            return;
+        }
         let class = &mut self.classes[sample.flow];
         class.latency.record(sample.latency, sample.weight);
         self.minute_latency.record(sample.latency, sample.weight);
@@ -262,16 +269,17 @@ impl Books {
         stages[Stage::Outbox as usize] += seconds(sample.outbox) as f32;
         stages[Stage::Downlink as usize] += seconds(sample.downlink) as f32;
         for (sum, stage) in class.all_s.iter_mut().zip(stages) {
-            *sum += f64::from(stage);
+            *sum += f64::from(stage) * sample.weight;
         }
-        class.sampled += 1;
+        class.sampled += sample.weight;
         let latency = seconds(sample.latency);
         if class.reservoir.len() < RESERVOIR {
             class.reservoir.push(Kept { latency, stages });
         } else {
-            let place = (self.sample.unit() * class.sampled as f64) as usize;
-            if place < RESERVOIR {
-                class.reservoir[place] = Kept { latency, stages };
+            // With a chance by its weight it takes the place of any (M. T. Chao, 1982).
+            let place = self.sample.unit() * class.sampled / sample.weight;
+            if place < RESERVOIR as f64 {
+                class.reservoir[place as usize] = Kept { latency, stages };
             }
         }
         if self.worst_hour.len() < WORST_HOUR
@@ -326,10 +334,16 @@ impl Books {
 impl State {
     /// Counts what a publication brings to its receivers, and returns the share that no newer one replaces before
     /// it is sent.
-    pub(super) fn count_deliveries(&mut self, tables: &Tables, flow: usize, row: &Job, online: f64) -> f64 {
+    pub(super) fn count_deliveries(
+        &mut self,
+        tables: &Tables,
+        flow: usize,
+        weight: f64,
+        receivers: f64,
+        online: f64,
+    ) -> f64 {
         let table = &tables.flows[flow];
-        let weight = f64::from(row.weight);
-        let away = (f64::from(row.receivers) - online).max(0.0) * weight;
+        let away = (receivers - online).max(0.0) * weight;
         let mut kept = 1.0;
         if table.coalescible && tables.conflate_rate > 0.0 {
             // Kept if its publisher sends no newer one before the reader's next turn comes, which is evenly ahead.
@@ -374,9 +388,11 @@ impl State {
         let books = &mut self.books;
         let second = std::mem::take(&mut books.second);
         // Events fall on users evenly: so many users have at least one of them.
+        // Of a second that stands for several, so many in each.
+        let stands_for = self.manner.stands_for.max(1.0);
         let struck = |events: f64| {
             if connected > 0.0 {
-                connected * -libm::expm1(-events / connected)
+                connected * -libm::expm1(-events / stands_for / connected)
             } else {
                 0.0
             }
@@ -384,12 +400,14 @@ impl State {
         let refused = struck(second.failed);
         let late = struck(second.late).min(connected - refused);
         books.bad.disconnected_s += second.away_s;
-        books.bad.refused_s += refused;
-        books.bad.late_s += late;
+        books.bad.refused_s += refused * stands_for;
+        books.bad.late_s += late * stands_for;
         let bad = second.away_s + refused + late;
         books.minute.bad_s += bad;
         if second.wanted_s > 0.0 && bad >= BAD_CLOCK * second.wanted_s {
-            books.bad.bad_clock_s += 1.0;
+            // Who is away is so for this second alone.
+            let is_away = second.away_s >= BAD_CLOCK * second.wanted_s;
+            books.bad.bad_clock_s += if is_away { 1.0 } else { stands_for };
         }
         let minute = ((self.now - 1) / books.minute_length) as usize;
         let pools = tables.pools.len();
@@ -451,7 +469,8 @@ impl State {
     /// Closes the books.
     pub(super) fn outcome(mut self, tables: &Tables) -> Outcome {
         self.settle();
-        if !self.now.is_multiple_of(1_000_000_000) {
+        if self.ticks * TICK < self.now {
+            self.count_window(tables);
             self.close_second(tables);
         }
         if self.books.minute.wanted > 0.0 || self.books.minutes.is_empty() {
@@ -463,6 +482,7 @@ impl State {
                 last.connected *= whole / part;
             }
         }
+        let sampled_share = self.sampled_share();
         let books = &mut self.books;
         let hour = std::mem::take(&mut books.worst_hour);
         books.worst.extend(hour);
@@ -539,8 +559,8 @@ impl State {
                 connection_seconds: books.connected_s,
                 ..books.usage
             },
-            sampled_share: 1.0,
-            visits: books.stations.iter().map(|station| station.visits).sum(),
+            sampled_share,
+            visits: books.simulated,
             worst: std::mem::take(&mut books.worst),
             marks: std::mem::take(&mut books.marks),
             minutes: std::mem::take(&mut books.minutes),
@@ -554,7 +574,7 @@ impl ClassBook {
             .latency
             .quantiles([0.93, 0.97, 0.99])
             .map(|bound| bound * 1e9);
-        let each = self.sampled as f64 / (self.reservoir.len() as f64).max(1.0);
+        let each = self.sampled / (self.reservoir.len() as f64).max(1.0);
         let waits = Stage::ALL.into_iter().enumerate().map(|(place, stage)| {
             let sum = |within: &dyn Fn(f64) -> bool| {
                 let kept = self

@@ -6,7 +6,7 @@
 
 use super::{
     Nanos, State, nanos, publish, seconds,
-    tables::{BurstTable, Kind, NodeTable, Tables},
+    tables::{BurstTable, NodeTable, Tables},
     users::NONE,
 };
 use crate::{
@@ -145,6 +145,20 @@ impl Node {
         }
     }
 
+    /// Something of it is not as usual.
+    pub fn is_in_trouble(&self, table: &NodeTable, now: Nanos) -> bool {
+        let is_missing = |machine: &Machine| !machine.is_gone && (!machine.is_up || machine.is_draining);
+        let is_cold = self
+            .cold_since
+            .is_some_and(|since| seconds(now - since) < table.warm_up);
+        self.booting > 0
+            || self.slow != 1.0
+            || self.loss > 0.0
+            || self.open.is_empty()
+            || is_cold
+            || self.machines.iter().any(is_missing)
+    }
+
     /// Machines that are paid.
     pub fn paid(&self) -> usize {
         self.machines.iter().filter(|machine| !machine.is_gone).count() + self.booting as usize
@@ -213,6 +227,7 @@ impl State {
     }
 
     pub(super) fn plan_fault(&mut self, _tables: &Tables, fault: TimedFault) {
+        self.foresee(nanos(fault.at));
         self.plan_act(nanos(fault.at), Act::Fault(fault));
     }
 
@@ -225,6 +240,7 @@ impl State {
                 }
                 BurstTable::Cluster { at, per_hour, .. } => {
                     for &at in at {
+                        self.foresee(nanos(at));
                         self.plan_act(nanos(at), Act::Trigger { burst });
                     }
                     let mut at = 0.0;
@@ -236,6 +252,7 @@ impl State {
                         if at >= seconds(tables.length) {
                             break;
                         }
+                        self.foresee(nanos(at));
                         self.plan_act(nanos(at), Act::Trigger { burst });
                     }
                 }
@@ -283,7 +300,8 @@ impl State {
                 self.retune(tables);
             }
             Act::Trigger { burst } => self.on_trigger(tables, burst),
-            Act::React { flow } => self.publish(tables, flow),
+            // Each is simulated, and counts for itself, wherever it falls.
+            Act::React { flow } => self.publish(tables, flow, (1.0, 1.0)),
         }
     }
 
@@ -302,6 +320,8 @@ impl State {
             self.now,
             format!("{} reacts: {count} at once", tables.flows[*flow].name),
         );
+        // Nearly all have reacted after two deviations.
+        self.expect_trouble(self.now.saturating_add(nanos(libm::exp(delay.0 + 2.0 * delay.1))));
         for _ in 0..count {
             let stream = &mut self.bursts[burst];
             let wait = libm::exp(delay.0 + delay.1 * self.ziggurat.normal(stream));
@@ -408,14 +428,10 @@ impl State {
         self.go_down(tables, node, machine);
         for job in 0..self.jobs.len() {
             if self.jobs[job].is_at(node, machine, self.now) {
-                let is_ghost = !self.jobs[job].is_open();
                 self.jobs[job].phase = publish::Phase::Lost;
                 self.jobs[job].end = self.now;
                 let number = self.near.push(self.now, job as u32);
                 self.jobs[job].number = number;
-                if !is_ghost && let Kind::Publish(_) = tables.ways[self.jobs[job].way as usize].kind {
-                    self.books.struck += 1.0;
-                }
             }
         }
         for &pool in &tables.nodes[node].pools {

@@ -5,28 +5,34 @@
 //!
 //! ```text
 //!   tables    the network, prepared            mod        the clock: which event is next
-//!   users     who wants to be connected        publish    what they send, through stations to receivers
+//!   users     who wants to be connected        publish    what they send, through stations
+//!   deliver   from there to its receivers      scale      machines that come and go
 //!   failures  what breaks, and comes back      books      what is counted
+//!   windows   what of it all is simulated
 //! ```
 
 mod books;
+mod deliver;
 mod failures;
 mod publish;
 mod scale;
 mod tables;
 mod users;
+mod windows;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
+pub use self::windows::{Expected, Windows};
 use self::{
     books::Books,
     failures::{Act, Node},
     publish::{Job, Source, Trace},
     tables::{Kind, Tables},
     users::Users,
+    windows::{Manner, Sampling},
 };
 use super::kernel::{NEVER, Nanos, heap::Heap, law::Ziggurat, nanos, pool::Pool, seconds};
 use crate::{
@@ -64,6 +70,14 @@ impl Run {
         let tables = Arc::new(Tables::new(network, replication));
         let state = State::new(&tables, network);
         Self { tables, state }
+    }
+
+    /// A run at its beginning, of which only some windows are simulated: those that are chosen by what is expected of them.
+    pub fn sampled(network: &Network, replication: u32, choose: impl FnOnce(&[Expected]) -> Windows) -> Self {
+        let mut run = Self::new(network, replication);
+        let windows = choose(&run.tables.expected());
+        run.state.begin_sampling(&run.tables, windows);
+        run
     }
 
     /// Goes forward to a second of the run; never back.
@@ -143,6 +157,11 @@ struct State {
     outbox_full: f64,
     outbox_in: f64,
     ticks: u64,
+    /// How this moment is simulated.
+    manner: Manner,
+    sampling: Option<Box<Sampling>>,
+    /// When something is known to happen.
+    foreseen: Vec<Nanos>,
     books: Books,
 }
 
@@ -247,6 +266,9 @@ impl State {
             outbox_full: 0.0,
             outbox_in: 0.0,
             ticks: 0,
+            manner: Manner::WHOLE,
+            sampling: None,
+            foreseen: Vec::new(),
             books: Books::new(tables),
         };
         let sources = tables
@@ -296,7 +318,8 @@ impl State {
 
     fn handle_source(&mut self, tables: &Tables, source: usize) {
         if source < tables.flows.len() {
-            self.publish(tables, source);
+            let weights = self.manner.weights();
+            self.publish(tables, source, weights);
             self.sources[source].draw(self.now, &self.ziggurat);
             self.choose_source();
         } else if source == tables.flows.len() {
@@ -325,33 +348,42 @@ impl State {
     fn tick(&mut self, tables: &Tables) {
         self.settle();
         self.ticks += 1;
+        self.count_window(tables);
         self.fill_outbox(tables);
         self.weigh_heartbeats(tables);
         self.watch_scale(tables);
         self.close_second(tables);
+        self.watch_windows(tables);
         self.retune(tables);
     }
 
     /// Rates follow the users, the bursts and the kicks.
     fn retune(&mut self, tables: &Tables) {
-        let wanted = self.users.wanted.len() as f64;
-        for (place, flow) in tables.flows.iter().enumerate() {
-            let mut rate = flow.rate * wanted * tables.abuse_factor * self.kick;
-            for (burst, loud) in tables.bursts.iter().zip(&self.loud) {
-                if let tables::BurstTable::Mmpp { factor, flows, .. } = burst
-                    && *loud
-                    && flows.contains(&place)
-                {
-                    rate *= factor;
-                }
-            }
-            self.sources[place].set_rate(self.now, rate);
+        let simulated = if self.manner.is_on { self.manner.thin } else { 0.0 };
+        for flow in 0..tables.flows.len() {
+            let rate = self.rate(tables, flow) * simulated;
+            self.sources[flow].set_rate(self.now, rate);
         }
         let drive = self.drive(tables);
         let flows = tables.flows.len();
         self.sources[flows].set_rate(self.now, drive.abs());
         self.sources[flows + 1].next = (self.now / TICK + 1) * TICK;
         self.choose_source();
+    }
+
+    /// Publications of a flow that are made now, a second.
+    fn rate(&self, tables: &Tables, flow: usize) -> f64 {
+        let users = self.users.wanted.len() as f64;
+        let mut rate = tables.flows[flow].rate * users * tables.abuse_factor * self.kick;
+        for (burst, loud) in tables.bursts.iter().zip(&self.loud) {
+            if let tables::BurstTable::Mmpp { factor, flows, .. } = burst
+                && *loud
+                && flows.contains(&flow)
+            {
+                rate *= factor;
+            }
+        }
+        rate
     }
 
     fn choose_source(&mut self) {

@@ -1,14 +1,13 @@
-//! What is sent, and its way: through stations, with tries and waits, to its receivers.
+//! What is sent, and its way through stations, with tries and waits, until it is accepted.
 //!
 //! A job is one try on one way. It has at most one event, its next arrival: on arrival at a station it is known when it
 //! will leave. Whose answer comes too late for its caller goes on as a ghost, and works for nobody, as in a real
-//! server; the next try is another job. Fan-out needs no event: one visit for each machine that holds a receiver, and a
-//! sample of its receivers with their places in it.
+//! server; the next try is another job.
 
 use super::{
     State,
-    books::Sample,
-    tables::{Chosen, Kind, Tables, Visit, is_endless},
+    books::Visited,
+    tables::{Chosen, Kind, Tables},
     users::NONE,
 };
 use crate::{
@@ -39,7 +38,7 @@ pub(super) struct Job {
     /// This try.
     pub tried: Nanos,
     /// Its caller gives up.
-    deadline: Nanos,
+    pub deadline: Nanos,
     /// It leaves the machine where it is.
     pub end: Nanos,
     /// The event that is its own.
@@ -47,23 +46,25 @@ pub(super) struct Job {
     /// Next in its user's list of those that wait for the connection.
     pub link: u32,
     /// The step it comes to, and the one it is at.
-    step: u32,
-    at_step: u32,
+    pub step: u32,
+    pub at_step: u32,
     pub way: u32,
     pub user: u32,
-    made: u32,
+    pub made: u32,
     /// Of the edge, for visits at home.
-    home: u32,
-    node: u32,
-    machine: u32,
-    room: u32,
+    pub home: u32,
+    pub node: u32,
+    pub machine: u32,
+    pub room: u32,
     pub receivers: u32,
-    samples: u32,
+    pub samples: u32,
+    /// What it stands for, and what of that is in its own window.
     pub weight: f32,
-    trace: u32,
-    tries: u8,
-    step_tries: u8,
-    is_ghost: bool,
+    pub count: f32,
+    pub trace: u32,
+    pub tries: u8,
+    pub step_tries: u8,
+    pub is_ghost: bool,
     pub phase: Phase,
 }
 
@@ -161,7 +162,7 @@ impl Source {
 
 impl State {
     /// Somebody publishes.
-    pub(super) fn publish(&mut self, tables: &Tables, flow: usize) {
+    pub(super) fn publish(&mut self, tables: &Tables, flow: usize, (weight, count): (f64, f64)) {
         if self.users.wanted.is_empty() {
             return;
         }
@@ -188,8 +189,7 @@ impl State {
         };
         let expected = f64::from(receivers) * tables.sampled;
         let samples = (expected + self.flows[flow].sample.unit()) as u32;
-        let weight = 1.0;
-        self.books.on_published(tables, flow, weight);
+        self.books.on_published(tables, flow, count);
         let trace = if samples > 0 { self.take_trace() } else { NONE };
         let job = self.take_job(Job {
             began: self.now,
@@ -210,6 +210,7 @@ impl State {
             receivers,
             samples,
             weight: weight as f32,
+            count: count as f32,
             trace,
             tries: 0,
             step_tries: 0,
@@ -241,6 +242,7 @@ impl State {
             receivers: 0,
             samples: 0,
             weight: 1.0,
+            count: 1.0,
             trace: NONE,
             tries: 0,
             step_tries: 0,
@@ -299,7 +301,7 @@ impl State {
     }
 
     /// To the first step it makes, after a wait.
-    fn begin_way(&mut self, tables: &Tables, job: u32, wait: f64) {
+    pub(super) fn begin_way(&mut self, tables: &Tables, job: u32, wait: f64) {
         let start = self.now.saturating_add(wait as Nanos);
         let way = tables.ways[self.jobs[job as usize].way as usize];
         self.jobs[job as usize].step = way.first;
@@ -447,6 +449,10 @@ impl State {
             self.books.on_refused(visit.station, f64::from(row.weight));
             return self.fail_step(tables, job);
         };
+        self.fill_background(tables, visit.pool, machine as usize);
+        let row = &mut self.jobs[job as usize];
+        let station = &mut self.stations[visit.station];
+        let node = &self.nodes[visit.node];
         let pool = &mut self.pools[visit.pool];
         let waiting = pool.waiting(machine as usize, now);
         if waiting >= table.waiting_max && pool.backlog(machine as usize, now) > 0 {
@@ -460,16 +466,18 @@ impl State {
         self.books.on_visit(
             visit.station,
             visit.pool,
-            start - now,
-            start,
-            service,
-            waiting,
-            f64::from(row.weight),
+            &Visited {
+                waited: start - now,
+                start,
+                service,
+                waiting,
+            },
+            (f64::from(row.weight), f64::from(row.count)),
         );
         (row.node, row.machine, row.end, row.at_step) = (visit.node as u32, machine, end, row.step);
         if let Kind::Publish(flow) = tables.ways[row.way as usize].kind {
             self.books.usage.interzone_bytes +=
-                tables.flows[flow].bytes * visit.crosses * f64::from(row.weight);
+                tables.flows[flow].bytes * visit.crosses * f64::from(row.count);
         }
         if row.trace != NONE {
             let (trace, ahead) = (
@@ -617,250 +625,7 @@ impl State {
         }
     }
 
-    /// A publication is accepted, and goes to its receivers.
-    fn fan_out(&mut self, tables: &Tables, job: u32) {
-        let row = self.jobs[job as usize];
-        let flow = row.way as usize;
-        if row.is_ghost {
-            // The next try has the same id: it is known, and not sent twice.
-            self.free_job(job);
-            return;
-        }
-        let table = &tables.flows[flow];
-        let weight = f64::from(row.weight);
-        self.books.on_accepted(tables, flow, weight);
-        if let Some(budget) = tables.clients.retry_budget {
-            self.tokens = (self.tokens + budget).min(TOKENS_MAX);
-        }
-        if table.has_aside {
-            self.begin_aside(tables, &row, flow);
-        }
-        let wanted = self.users.wanted.len().max(1) as f64;
-        let online = f64::from(row.receivers) * f64::from(self.users.connected) / wanted;
-        let kept = self.count_deliveries(tables, flow, &row, online);
-        let first = row.step;
-        let end = tables.ways[flow].end;
-        match (first < end, tables.edge) {
-            (true, Some(edge)) if row.receivers > 0 => {
-                self.visit_receivers(tables, job, flow, edge, kept);
-            }
-            _ => {
-                let at = self.now;
-                for _ in 0..row.samples {
-                    self.deliver(tables, flow, &row, at, row.trace, None);
-                }
-            }
-        }
-        self.free_job(job);
-    }
-
-    fn begin_aside(&mut self, tables: &Tables, row: &Job, flow: usize) {
-        let way = tables.flows.len() + flow;
-        let job = self.take_job(Job {
-            began: self.now,
-            tried: self.now,
-            deadline: NEVER,
-            end: self.now,
-            way: way as u32,
-            trace: NONE,
-            samples: 0,
-            tries: 0,
-            step_tries: 0,
-            phase: Phase::Arrives,
-            ..*row
-        });
-        self.books.usage.queue_jobs += f64::from(row.weight);
-        self.begin_way(tables, job, 0.0);
-    }
-
-    /// One long visit at each machine that holds a receiver.
-    fn visit_receivers(&mut self, tables: &Tables, job: u32, flow: usize, edge: usize, kept: f64) {
-        let row = self.jobs[job as usize];
-        let machines = self.nodes[edge].machines.len();
-        let connected = f64::from(self.users.connected.max(1));
-        let mut left = row.receivers;
-        let mut samples_left = row.samples;
-        let mut connections_left = self.users.connected;
-        let scale = connected / self.users.wanted.len().max(1) as f64;
-        left = {
-            let online = f64::from(left) * scale;
-            (online + self.flows[flow].sample.unit()).min(f64::from(left)) as u32
-        };
-        // Samples whose receiver is away get it when they are back, if it was kept for them.
-        let away = self.count_away(flow, samples_left, scale);
-        samples_left -= away;
-        for _ in 0..away {
-            self.books.on_away(tables, flow, f64::from(row.weight));
-        }
-        for machine in 0..machines {
-            let here = &self.nodes[edge].machines[machine];
-            if here.connections == 0 || left == 0 {
-                continue;
-            }
-            let share = f64::from(here.connections) / f64::from(connections_left.max(1));
-            let is_last = here.connections >= connections_left;
-            connections_left = connections_left.saturating_sub(here.connections);
-            let part = if is_last {
-                left
-            } else {
-                part_of(left, share, &mut self.flows[flow].sample)
-            };
-            if part == 0 {
-                continue;
-            }
-            let samples = if is_last {
-                samples_left
-            } else {
-                let of = f64::from(part) / f64::from(left);
-                part_of(samples_left, of, &mut self.flows[flow].sample)
-            };
-            left -= part;
-            samples_left -= samples;
-            self.visit_part(
-                tables,
-                job,
-                flow,
-                machine as u32,
-                Part {
-                    receivers: part,
-                    samples,
-                    kept,
-                },
-            );
-        }
-    }
-
-    fn count_away(&mut self, flow: usize, samples: u32, connected: f64) -> u32 {
-        if connected >= 1.0 {
-            return 0;
-        }
-        (0..samples)
-            .filter(|_| self.flows[flow].sample.unit() >= connected)
-            .count() as u32
-    }
-
-    /// The visits of one machine, from the first of the fan-out on.
-    fn visit_part(&mut self, tables: &Tables, job: u32, flow: usize, machine: u32, part: Part) {
-        let row = self.jobs[job as usize];
-        let weight = f64::from(row.weight);
-        let end_step = tables.ways[flow].end;
-        let mut at = self.now;
-        // Where each sample is in the last long visit: its beginning, and how long each receiver takes.
-        let mut slots: Option<(Nanos, Nanos, f64)> = None;
-        let copies = (part.samples > 0).then(|| self.copy_trace(row.trace));
-        for step in row.step..end_step {
-            let visit: &Visit = &tables.visits[step as usize];
-            let node = &self.nodes[visit.node];
-            let machine = machine as usize % node.machines.len().max(1);
-            let is_first = step == row.step;
-            let station = &mut self.stations[visit.station];
-            if !is_first {
-                let travel = visit.travel.draw(&self.ziggurat, &mut station.choice);
-                at = at.saturating_add(travel as Nanos);
-            }
-            let base = visit.service.draw(&self.ziggurat, &mut station.service);
-            let factor = node.slow * self.stretch[visit.pool];
-            let each = visit.per_receiver * part.kept * factor;
-            let service = (base * factor + each * f64::from(part.receivers)) as Nanos;
-            let pool = &mut self.pools[visit.pool];
-            let waiting = if is_endless(tables.pools[visit.pool].servers) {
-                0
-            } else {
-                pool.waiting(machine, self.now)
-            };
-            let start = pool.serve(machine, at, service);
-            self.books.on_visit(
-                visit.station,
-                visit.pool,
-                start - at,
-                start,
-                service,
-                waiting,
-                weight,
-            );
-            if let Some(trace) = copies {
-                let stage = tables.stations[visit.station].stage;
-                self.stay(
-                    trace,
-                    stage,
-                    Some(visit.station),
-                    start - at,
-                    service,
-                    waiting as u32,
-                );
-            }
-            slots = Some((start, (base * factor) as Nanos, each));
-            at = start.saturating_add(service);
-        }
-        let Some(trace) = copies else { return };
-        for _ in 0..part.samples {
-            let done = match slots {
-                Some((start, base, each)) => {
-                    let place = self.flows[flow].sample.below(part.receivers.max(1)) + 1;
-                    start
-                        .saturating_add(base)
-                        .saturating_add((each * f64::from(place)) as Nanos)
-                }
-                None => at,
-            };
-            self.deliver(tables, flow, &row, done, trace, Some(at));
-        }
-        self.free_trace(trace);
-    }
-
-    /// One sampled delivery leaves the server: the outbox, if its reader is slow, the network, and the books.
-    fn deliver(
-        &mut self,
-        tables: &Tables,
-        flow: usize,
-        row: &Job,
-        at: Nanos,
-        trace: u32,
-        end: Option<Nanos>,
-    ) {
-        let table = &tables.flows[flow];
-        let stream = &mut self.flows[flow].sample;
-        let mut outbox = 0.0;
-        if tables.conflate_rate > 0.0 && table.coalescible {
-            outbox += stream.unit() / tables.conflate_rate;
-        }
-        if tables.slow_readers > 0.0 && stream.unit() < tables.slow_readers {
-            outbox += (self.outbox + table.bytes) / tables.slow_reader_rate;
-            if self.outbox_full > 0.0 && stream.unit() < self.outbox_full {
-                // It found no room; who counts it is `count_deliveries`.
-                return;
-            }
-        }
-        let outbox = (outbox * 1e9) as Nanos;
-        let downlink = if table.downlink {
-            tables.network.draw(&self.ziggurat, stream) as Nanos
-        } else {
-            0
-        };
-        let latency = at
-            .saturating_sub(row.began)
-            .saturating_add(outbox)
-            .saturating_add(downlink);
-        let sample = Sample {
-            flow,
-            began: row.began,
-            latency,
-            outbox,
-            downlink,
-            receivers: f64::from(row.receivers),
-            // Of its long visit it did not wait for those behind it.
-            shorter: end.map_or(0, |end| end.saturating_sub(at)),
-            weight: f64::from(row.weight) / tables.sampled,
-        };
-        let stays: &[Stay] = if trace == NONE {
-            &[]
-        } else {
-            &self.traces[trace as usize].stays
-        };
-        self.books.on_delivered(tables, &sample, stays);
-    }
-
-    fn stay(
+    pub(super) fn stay(
         &mut self,
         trace: u32,
         stage: Stage,
@@ -884,7 +649,7 @@ impl State {
         }
     }
 
-    fn take_trace(&mut self) -> u32 {
+    pub(super) fn take_trace(&mut self) -> u32 {
         if let Some(trace) = self.traces_free.pop() {
             self.traces[trace as usize].stays.clear();
             return trace;
@@ -895,7 +660,7 @@ impl State {
         (self.traces.len() - 1) as u32
     }
 
-    fn copy_trace(&mut self, from: u32) -> u32 {
+    pub(super) fn copy_trace(&mut self, from: u32) -> u32 {
         let to = self.take_trace();
         if from != NONE {
             let [from, to] = self
@@ -907,13 +672,13 @@ impl State {
         to
     }
 
-    fn free_trace(&mut self, trace: u32) {
+    pub(super) fn free_trace(&mut self, trace: u32) {
         if trace != NONE {
             self.traces_free.push(trace);
         }
     }
 
-    fn take_job(&mut self, row: Job) -> u32 {
+    pub(super) fn take_job(&mut self, row: Job) -> u32 {
         match self.jobs_free.pop() {
             Some(job) => {
                 self.jobs[job as usize] = row;
@@ -926,7 +691,7 @@ impl State {
         }
     }
 
-    fn free_job(&mut self, job: u32) {
+    pub(super) fn free_job(&mut self, job: u32) {
         let row = &mut self.jobs[job as usize];
         let trace = std::mem::replace(&mut row.trace, NONE);
         row.phase = Phase::Free;
@@ -934,24 +699,4 @@ impl State {
         self.free_trace(trace);
         self.jobs_free.push(job);
     }
-}
-
-/// Receivers at one machine.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    receivers: u32,
-    samples: u32,
-    /// Share of them that no newer one replaces.
-    kept: f64,
-}
-
-/// How many of `len` fall to a share: each by itself if few, else as if normal.
-fn part_of(len: u32, share: f64, stream: &mut Stream) -> u32 {
-    if len <= 32 {
-        let limit = (share * 4_294_967_296.0) as u64;
-        return (0..len).filter(|_| u64::from(stream.bits()) < limit).count() as u32;
-    }
-    let mean = f64::from(len) * share;
-    let deviation = libm::sqrt(mean * (1.0 - share).max(0.0));
-    (mean + deviation * stream.normal() + 0.5).clamp(0.0, f64::from(len)) as u32
 }

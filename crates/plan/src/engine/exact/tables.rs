@@ -41,6 +41,8 @@ pub(super) struct Tables {
     pub bursts: Vec<BurstTable>,
     /// Share of the deliveries that is materialised.
     pub sampled: f64,
+    /// By flow, then pool: what one publication asks.
+    pub work: Vec<super::windows::Work>,
 }
 
 #[derive(Debug)]
@@ -93,8 +95,17 @@ pub(super) struct NodeTable {
     /// Connections that one machine's memory holds.
     pub connections_max: u32,
     pub pools: Vec<usize>,
+    /// Seconds for which it is not as usual after it went cold.
+    pub warm_up: f64,
     /// Deploys strike it: it runs the application or holds connections.
     pub deploys: bool,
+}
+
+impl NodeTable {
+    /// Machines that work when all are up.
+    pub fn working(&self) -> u32 {
+        if self.takeover.is_some() { 1 } else { self.machines }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -196,6 +207,7 @@ impl Tables {
                         drain: nanos(station.drain),
                         connections_max: u32::MAX,
                         pools: Vec::new(),
+                        warm_up: 0.0,
                         deploys: false,
                     });
                     nodes.len() - 1
@@ -257,6 +269,11 @@ impl Tables {
             way(&flow.aside, Kind::Aside(place));
         }
         way(&network.connect, Kind::Connect);
+        for visit in &visits {
+            if let Chosen::Misses { node, warm_up, .. } = visit.share {
+                nodes[node].warm_up = nodes[node].warm_up.max(warm_up);
+            }
+        }
         let flows: Vec<FlowTable> = (0..network.flows.len())
             .map(|place| flow_of(network, place))
             .collect();
@@ -267,7 +284,7 @@ impl Tables {
             .iter()
             .map(|flow| flow.rate * flow.receivers_mean * abuse_factor * user_seconds)
             .sum();
-        Self {
+        let mut tables = Self {
             seed: network.seed,
             replication,
             length: nanos(network.length),
@@ -303,7 +320,10 @@ impl Tables {
                 .collect(),
             // Few events are all looked at; of many, 1 of 64 tells as much.
             sampled: (SAMPLES / expected.max(1.0)).clamp(1.0 / 64.0, 1.0),
-        }
+            work: Vec::new(),
+        };
+        tables.work = tables.work_of_flows();
+        tables
     }
 
     /// How many want to be connected, and how fast that grows a second.

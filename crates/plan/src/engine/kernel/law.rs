@@ -159,11 +159,31 @@ impl Drawn {
             Law::Fixed { .. } => Self::Fixed(mean),
             Law::Exponential { .. } => Self::Exponential(mean),
             Law::Uniform { .. } => Self::Uniform(mean * 2.0),
-            Law::Lognormal { cv2, .. } if cv2 > 0.0 => {
-                let variance = libm::log1p(cv2.min(1e6));
-                Self::Lognormal(libm::log(mean) - variance / 2.0, libm::sqrt(variance))
-            }
+            Law::Lognormal { cv2, .. } if cv2 > 0.0 => Self::lognormal(mean, cv2),
             Law::Lognormal { .. } => Self::Fixed(mean),
+        }
+    }
+
+    /// A lognormal law of a mean, nanoseconds, and a squared coefficient of variation.
+    pub fn lognormal(mean: f64, cv2: f64) -> Self {
+        if mean <= 0.0 || mean.is_nan() {
+            return Self::Zero;
+        }
+        let variance = libm::log1p(cv2.clamp(0.0, 1e6));
+        Self::Lognormal(libm::log(mean) - variance / 2.0, libm::sqrt(variance))
+    }
+
+    /// Mean, nanoseconds, and squared coefficient of variation.
+    pub fn moments(self) -> (f64, f64) {
+        match self {
+            Self::Zero => (0.0, 0.0),
+            Self::Fixed(mean) => (mean, 0.0),
+            Self::Exponential(mean) => (mean, 1.0),
+            Self::Lognormal(mu, sigma) => {
+                let variance = sigma * sigma;
+                (libm::exp(mu + variance / 2.0), libm::expm1(variance))
+            }
+            Self::Uniform(max) => (max / 2.0, 1.0 / 3.0),
         }
     }
 
