@@ -4,9 +4,12 @@
 //! in WebAssembly. It keeps nothing between two requests: the same request has the same answer, byte for byte, here,
 //! in a page and in CI. A request may carry what came with a link, so its text is as hostile as any.
 
+mod clauses;
+mod columns;
 #[cfg(target_arch = "wasm32")]
 mod face;
 mod kinds;
+mod run;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +30,8 @@ enum Request {
     Write { plan: Box<Plan> },
     /// The kinds of nodes: whom each may call, and the sizes it may have.
     Kinds,
+    /// What a text's plan comes to.
+    Run(run::Asked),
 }
 
 /// A text and its plan, in step.
@@ -71,7 +76,8 @@ impl From<FileError> for Fault {
 }
 
 impl Failed {
-    fn of(message: String) -> Self {
+    fn of(message: impl Into<String>) -> Self {
+        let message = message.into();
         Self {
             errors: vec![Fault {
                 line: None,
@@ -98,6 +104,7 @@ pub fn answer(request: &[u8]) -> Vec<u8> {
             document(&text, Some(text.clone())).map(Answer::Document)
         }
         Ok(Request::Kinds) => Ok(Answer::Kinds(kinds::kinds())),
+        Ok(Request::Run(asked)) => run::run(&asked).map(|run| Answer::Run(Box::new(run))),
     };
     let written = match &answered {
         Ok(answer) => serde_json::to_vec(answer),
@@ -111,6 +118,7 @@ pub fn answer(request: &[u8]) -> Vec<u8> {
 enum Answer {
     Document(Box<Document>),
     Kinds(Vec<kinds::KindFacts>),
+    Run(Box<run::Run>),
 }
 
 fn document(read: &str, text: Option<String>) -> Result<Box<Document>, Failed> {

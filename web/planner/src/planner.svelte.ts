@@ -20,7 +20,7 @@ import { CLIENTS, type Kind, type Plan } from "./model/plan";
 /** How long a hand rests before the text is read, and before the long run starts. */
 const TYPING_MS = 120;
 const RESTING_MS = 450;
-/** Station visits of one hybrid run, and how many runs are added up. */
+/** Station visits of a hybrid run, and how many runs are added up: some more make the percentiles firm. */
 const VISITS = 2_500_000;
 const RUNS = 4;
 
@@ -267,7 +267,7 @@ export class Planner {
     this.#history.pause();
     this.isComputing = true;
     try {
-      // One run is soon here; some more make the percentiles firm.
+      // One is soon here.
       for (const replications of [1, RUNS]) {
         const { answer, millis } = await this.#engine.deep({ op: "run", text: this.text, fidelity: "hybrid", replications, visits: VISITS });
         if (version !== this.#version) return;

@@ -77,6 +77,5 @@ export const RUN: Run = {
     { at_s: 80, what: "ws loses a machine" },
     { at_s: 170, what: "ws is back" },
   ],
-  bill: null,
   findings: [],
 };

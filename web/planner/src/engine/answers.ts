@@ -64,8 +64,9 @@ export interface Run {
   wanted_s: number;
   worst: Ledger[];
   marks: Mark[];
-  bill: Bill | null;
-  findings: Finding[];
+  /** What it costs, and what the rules say: of an engine that knows prices and rules. */
+  bill?: Bill;
+  findings?: Finding[];
 }
 
 export type What = "uptime" | "latency" | "budget" | "loss" | "reconnect";

@@ -4,7 +4,7 @@
 // that is missed by half or more gives none, in between by how far. Uptime is measured by its error budget: twice the budget
 // spent is missed by all of it. Whoever keeps all has 100, and can only be cheaper.
 
-import type { Clause, Finding, Run } from "../engine/answers";
+import type { Clause, Run } from "../engine/answers";
 import { placeOf } from "./series";
 
 export interface Score {
@@ -42,7 +42,6 @@ export interface PostMortem {
   /** The most loaded station in the worst minute. */
   loaded: { name: string; node: string; busy: number; waiting: number } | null;
   lostTo: { what: string; share: number }[];
-  lessons: Finding[];
 }
 
 /** What the run shows. It names what was there, not what it was because of: for that, a run without it would be needed. */
@@ -71,7 +70,6 @@ export function postMortem(run: Run): PostMortem {
         : run.marks.filter((mark) => mark.at_s / 3600 <= worstMinute && mark.at_s / 3600 > worstMinute - 1 / 6).map((mark) => mark.what),
     loaded: worstMinute === null ? null : loadedAt(run, placeOf(columns.hours, worstMinute)),
     lostTo: all > 0 ? bad.filter((each) => each.share > 0).map((each) => ({ ...each, share: each.share / all })) : [],
-    lessons: run.findings,
   };
 }
 
