@@ -29,6 +29,7 @@ pub(in crate::engine) fn network(users: f64, rate: f64, length: f64) -> Network 
             rate,
             bytes: 100.0,
             receivers: vec![(1.0, 1.0)],
+            receivers_at: 0.0,
             receivers_max: 1.0,
             coalescible: false,
             durable: false,
