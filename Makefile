@@ -27,7 +27,7 @@ release: web ## Build the server with its pages embedded.
 # --- setup -------------------------------------------------------------------------
 
 .PHONY: setup
-setup: .venv/installed sdk/typescript/node_modules/.installed web/demo/node_modules/.installed tests/browser/node_modules/.installed chromium ## Install what the tests need.
+setup: .venv/installed sdk/typescript/node_modules/.installed web/demo/node_modules/.installed web/planner/node_modules/.installed tests/browser/node_modules/.installed wasm-target chromium ## Install what the tests need.
 
 .venv/installed: tests/requirements.txt
 	python3 -m venv .venv
@@ -37,6 +37,11 @@ setup: .venv/installed sdk/typescript/node_modules/.installed web/demo/node_modu
 .PHONY: chromium
 chromium:
 	@if [ ! -x /usr/bin/chromium ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; fi
+
+# Nothing is fetched where it is there already.
+.PHONY: wasm-target
+wasm-target:
+	@if ! rustup target list --installed | grep -qx wasm32-unknown-unknown; then rustup target add wasm32-unknown-unknown; fi
 
 sdk/typescript/node_modules/.installed: sdk/typescript/package-lock.json
 	cd sdk/typescript && npm ci --no-audit --no-fund
@@ -53,12 +58,25 @@ tests/browser/node_modules/.installed: tests/browser/package-lock.json
 	cd tests/browser && npm ci --no-audit --no-fund
 	touch $@
 
+web/planner/node_modules/.installed: web/planner/package-lock.json
+	cd web/planner && npm ci --no-audit --no-fund
+	touch $@
+
 .PHONY: web
-web: web/demo/dist/index.html ## Build the SDK and the pages.
+web: web/demo/dist/index.html web/planner/dist/index.html ## Build the SDK and the pages.
 
 # Only when something changed: the server embeds the pages, and would be built anew.
 web/demo/dist/index.html: web/demo/node_modules/.installed web/demo/index.html web/demo/vite.config.ts $(shell find web/demo/src -type f)
 	cd web/demo && npm run build
+
+# The planner's engine, as WebAssembly.
+WASM = target/wasm32-unknown-unknown/wasm/tidegate_plan_web.wasm
+web/planner/src/engine/plan.wasm: Cargo.lock $(shell find crates/plan crates/plan-web -type f) | wasm-target
+	$(CARGO) build --locked --profile wasm --target wasm32-unknown-unknown -p tidegate-plan-web
+	cp $(WASM) $@
+
+web/planner/dist/index.html: web/planner/node_modules/.installed web/planner/src/engine/plan.wasm web/planner/index.html web/planner/vite.config.ts $(shell find web/planner/src -type f -not -name plan.wasm) $(wildcard scenarios/*.toml)
+	cd web/planner && npm run build
 
 # --- tests -------------------------------------------------------------------------
 
@@ -82,6 +100,7 @@ web-test: web ## The SDK and the pages: types, lint, unit tests, and the SDK aga
 	$(CARGO) build --locked -p tidegate
 	cd sdk/typescript && npm run check
 	cd web/demo && npm run check
+	cd web/planner && npm run check
 
 .PHONY: websocket-test
 websocket-test: .venv/installed ## RFC 6455 and 7692: the Autobahn cases, by kosoku.
@@ -92,7 +111,7 @@ openapi-test: .venv/installed release ## The served OpenAPI document is valid.
 	tests/openapi.sh
 
 .PHONY: browser-test
-browser-test: release tests/browser/node_modules/.installed chromium ## Two pages through chat, a kill -9 and a restart.
+browser-test: release tests/browser/node_modules/.installed chromium ## Two pages through chat, a kill -9 and a restart; the planner from an empty canvas on.
 	cd tests/browser && npm test
 
 .PHONY: fuzz

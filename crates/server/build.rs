@@ -1,12 +1,14 @@
-//! The demo's pages are embedded as they were built: build again when they change, or appear.
+//! The pages are embedded as they were built: build again when they change, or appear.
 
 use std::path::Path;
 
 fn main() {
-    let built = "../../web/demo/dist";
-    let watched = match Path::new(built).exists() {
-        true => built,
-        false => "../../web/demo",
-    };
-    println!("cargo::rerun-if-changed={watched}");
+    for page in ["../../web/demo", "../../web/planner"] {
+        let built = format!("{page}/dist");
+        let watched = match Path::new(&built).exists() {
+            true => &built,
+            false => page,
+        };
+        println!("cargo::rerun-if-changed={watched}");
+    }
 }

@@ -7,10 +7,10 @@
 //!
 //! Times are seconds, hours where the name says so; rates are per second; shares are 0 to 1.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A plan file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub title: String,
     pub briefing: Briefing,
@@ -25,7 +25,7 @@ pub struct Plan {
 }
 
 /// For who plays it as a lesson.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Briefing {
     pub text: String,
     /// Shown one at a time, when asked for.
@@ -34,7 +34,7 @@ pub struct Briefing {
 }
 
 /// What was promised.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contract {
     /// Share of the time that must be good: 0.999.
     pub uptime: f64,
@@ -52,7 +52,7 @@ pub struct Contract {
 }
 
 /// What uptime is a share of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weigh {
     /// Of the minutes users wanted to be connected.
@@ -64,7 +64,7 @@ pub enum Weigh {
 }
 
 /// A percentile of a class's publish-to-deliver latency.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// Of all classes together if none.
     pub class: Option<String>,
@@ -75,7 +75,7 @@ pub struct Target {
 }
 
 /// Who comes, and what they send.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// How long it lasts.
     pub hours: f64,
@@ -96,7 +96,7 @@ pub struct Scenario {
 }
 
 /// How many want to be connected: a monotone cubic through points (Fritsch and Carlson, 1980).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Users {
     /// The shape it was made of, if it was one.
     pub shape: Option<Shape>,
@@ -105,7 +105,7 @@ pub struct Users {
 }
 
 /// A named course of a day or an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
     Constant,
@@ -124,7 +124,7 @@ pub enum Shape {
 }
 
 /// How long a user stays.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "law", rename_all = "kebab-case")]
 pub enum Session {
     /// Many short ones, few of hours: shape 0.5 and scale 20 minutes fit a week of a first-person shooter's.
@@ -141,7 +141,7 @@ pub enum Session {
 }
 
 /// When there is more of everything.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Burst {
     /// A Markov-modulated Poisson process of two states: `factor` times as much while it is loud.
@@ -163,7 +163,7 @@ pub enum Burst {
 }
 
 /// One class of events.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Class {
     pub name: String,
     /// Publications a second of one user.
@@ -180,7 +180,7 @@ pub struct Class {
 }
 
 /// How many users share a room.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "law", rename_all = "kebab-case")]
 pub enum RoomLaw {
     Fixed {
@@ -199,7 +199,7 @@ pub enum RoomLaw {
 }
 
 /// What a client does that was cut off or refused.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Clients {
     /// The first wait, and the longest: seconds. Each doubles the last.
     pub backoff_first: f64,
@@ -216,7 +216,7 @@ pub struct Clients {
 }
 
 /// How a wait is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Jitter {
     None,
@@ -227,14 +227,14 @@ pub enum Jitter {
 }
 
 /// What is built.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Topology {
     pub nodes: Vec<Node>,
     pub edges: Vec<Edge>,
 }
 
 /// Several machines of one kind that share a job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub id: String,
     pub kind: Kind,
@@ -248,7 +248,7 @@ pub struct Node {
 }
 
 /// What a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The load balancer.
@@ -273,7 +273,7 @@ pub enum Kind {
 }
 
 /// One edge: `from` calls `to`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     pub from: String,
     pub to: String,
@@ -283,7 +283,7 @@ pub struct Edge {
 pub const CLIENTS: &str = "clients";
 
 /// What can be set of a node; each is for some kinds only, and has a default for each of them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
     /// Any: what may wait at one machine; without it nothing limits it.
@@ -349,7 +349,7 @@ pub struct Options {
 }
 
 /// What goes wrong.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Failures {
     /// Each happens for sure.
     pub scheduled: Vec<Failure>,
@@ -362,7 +362,7 @@ pub struct Failures {
 }
 
 /// One failure.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub at_hour: f64,
     pub node: String,
@@ -370,7 +370,7 @@ pub struct Failure {
 }
 
 /// What happens to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Fault {
     /// So many machines die, and come back by themselves after the kind's own time, or after `seconds`.

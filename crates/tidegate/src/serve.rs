@@ -39,7 +39,7 @@ pub struct Arguments {
     /// Threads that serve connections; one per core if absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     shards: Option<u16>,
-    /// Serve the demo page at `/`, and publish its price series.
+    /// Serve the demo page at `/` and the planner at `/planner/`, and publish the demo's price series.
     #[arg(long)]
     demo: bool,
     /// Over which time clients come back when the server stops, such as 30s; counts for more than the configuration.
@@ -195,7 +195,9 @@ fn announce(server: &Server, config: &Config) {
     };
     let mut text = format!("tidegate listens on {socket}://{address}/v1/ws\n");
     if config.demo {
-        text.push_str(&format!("open the demo in two tabs: {web}://{address}/\n"));
+        text.push_str(&format!(
+            "open the demo in two tabs: {web}://{address}/\nor the planner: {web}://{address}/planner/\n"
+        ));
     }
     if config.is_development() {
         text.push_str(

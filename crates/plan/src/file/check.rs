@@ -193,7 +193,9 @@ fn tiers(
     for node in nodes.iter().filter(|node| !reached.contains(node.id.as_str())) {
         let place = named(&node.id).map(|named| named.span.clone());
         let message = format!("no way leads from the clients to `{}`", node.id);
-        mistakes.note(place, message, "add it to `topology.ways`, or take it away");
+        mistakes
+            .note(place, message, "add it to `topology.ways`, or take it away")
+            .unfinished();
     }
     let holds = |kind: Kind| matches!(kind, Kind::Ws | Kind::Hosted);
     let mut holders = nodes
@@ -201,11 +203,13 @@ fn tiers(
         .filter(|node| holds(node.kind) && reached.contains(node.id.as_str()))
         .peekable();
     if holders.peek().is_none() {
-        mistakes.note(
-            span.clone(),
-            "no way leads from the clients to a `ws` or a `hosted` node",
-            "somebody must hold the connections: \"clients -> lb -> ws\"",
-        );
+        mistakes
+            .note(
+                span.clone(),
+                "no way leads from the clients to a `ws` or a `hosted` node",
+                "somebody must hold the connections: \"clients -> lb -> ws\"",
+            )
+            .unfinished();
         return;
     }
     let stores = |kind: Kind| matches!(kind, Kind::Postgres | Kind::Stream);
@@ -225,17 +229,20 @@ fn tiers(
         );
         mistakes
             .note(place, message, "a way from `ws` to a `postgres` or a `stream`")
+            .unfinished()
             .help("add \"ws -> postgres\" to `topology.ways`, or `durable = false`");
     }
     for node in nodes.iter().filter(|node| node.kind == Kind::Replica) {
         if !nodes.iter().any(|node| node.kind == Kind::Postgres) {
             let place = named(&node.id).map(|named| named.span.clone());
             let message = format!("`{}` is a replica of nothing", node.id);
-            mistakes.note(
-                place,
-                message,
-                "add a `postgres` node, and \"postgres -> replica\"",
-            );
+            mistakes
+                .note(
+                    place,
+                    message,
+                    "add a `postgres` node, and \"postgres -> replica\"",
+                )
+                .unfinished();
         }
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Mistake {
     pub message: String,
     pub allowed: String,
     pub help: String,
+    /// The topology lacks something; what is there is right.
+    pub is_unfinished: bool,
 }
 
 /// What was found so far.
@@ -79,6 +81,7 @@ impl Mistakes {
             message: message.into(),
             allowed: allowed.into(),
             help: String::new(),
+            is_unfinished: false,
         });
         self.found.last_mut().expect("pushed above")
     }
@@ -93,6 +96,11 @@ impl Mistakes {
 
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
+    }
+
+    /// Whether all that is wrong is that the topology lacks something.
+    pub(super) fn is_draft(&self) -> bool {
+        self.found.iter().all(|mistake| mistake.is_unfinished)
     }
 
     fn sort(&mut self) {
@@ -125,6 +133,12 @@ impl Mistakes {
 }
 
 impl Mistake {
+    /// It is only not there yet: a topology that is being drawn may lack it.
+    pub(super) fn unfinished(&mut self) -> &mut Self {
+        self.is_unfinished = true;
+        self
+    }
+
     /// Adds the way out.
     pub(super) fn help(&mut self, help: impl Into<String>) {
         self.help = help.into();

@@ -35,6 +35,14 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 
 /// Reads a plan file.
 pub fn parse(text: &str) -> Result<Plan, Vec<FileError>> {
+    match draft(text)? {
+        (plan, missing) if missing.is_empty() => Ok(plan),
+        (_, missing) => Err(missing),
+    }
+}
+
+/// Reads a plan file whose topology may still be drawn: also gives what that lacks before it can run. What stands in it must be right.
+pub fn draft(text: &str) -> Result<(Plan, Vec<FileError>), Vec<FileError>> {
     let mut mistakes = mistake::Mistakes::default();
     if text.len() > BYTES_MAX {
         let message = format!("the file has {} bytes", text.len());
@@ -49,8 +57,8 @@ pub fn parse(text: &str) -> Result<Plan, Vec<FileError>> {
         return Err(mistakes.into_errors(text));
     }
     let plan = build::plan(&root, &mut mistakes);
-    match mistakes.is_empty() {
-        true => Ok(plan),
+    match mistakes.is_draft() {
+        true => Ok((plan, mistakes.into_errors(text))),
         false => Err(mistakes.into_errors(text)),
     }
 }

@@ -169,8 +169,13 @@ impl Reader<'_> {
             Kind::Targets { .. } => format!("add `[{prefix}{}]` with `all = \"p95 < 120ms\"`", key.name),
             _ => format!("add `{} = {example}`", key.name),
         };
-        self.mistakes
+        let mistake = self
+            .mistakes
             .note(span, format!("`{prefix}{}` is missing", key.name), allowed);
+        // An empty canvas is where drawing begins.
+        if matches!(key.kind, Kind::Named { section, .. } if std::ptr::eq(section, &super::keys::NODE)) {
+            mistake.unfinished();
+        }
     }
 
     fn unknown_key(

@@ -146,7 +146,7 @@ pub(super) static ROOT: Section = Section {
             "demo",
             Kind::Flag,
             "false",
-            "Serve the demo page at `/` and publish its price series into the rooms `px:*`. `--demo` does the same.",
+            "Serve the demo page at `/` and the planner at `/planner/`, and publish the demo's price series into the rooms `px:*`. `--demo` does the same.",
         ),
         open(
             "tls",

@@ -48,6 +48,35 @@ fn what_probes_and_scrapers_ask_for_is_there() {
 }
 
 #[test]
+fn the_planner_is_a_page_that_may_run_nothing_but_its_own() {
+    // Built or not: `cargo test` alone builds no pages.
+    let world = World::start(1, "demo = true");
+    let mut http = Http::to(&world);
+    let away = http.get("/planner");
+    assert_eq!(
+        (away.status, away.headers["location"].as_str()),
+        (308, "/planner/")
+    );
+    let page = http.get("/planner/");
+    let policy = page.headers["content-security-policy"].clone();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"),
+        "{policy}"
+    );
+    assert!(page.text(200).starts_with("<!doctype html>"));
+    http.get("/planner/none").problem(404);
+
+    let world = World::start(1, "");
+    let mut http = Http::to(&world);
+    assert!(http.get("/planner/").text(200).contains("--demo"));
+    http.get("/planner").problem(404);
+}
+
+#[test]
 fn every_route_of_the_document_is_served_and_with_that_method_only() {
     let world = World::start(1, "");
     for (method, path) in tidegate_server::api::ROUTES {

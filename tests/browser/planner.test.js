@@ -1,0 +1,260 @@
+// The planner as its user sees it: from an empty canvas to a design, by pointer, by text and by keyboard;
+// time, incidents, comparison; a link opened on a phone. A real server, a real browser. Screenshots go to out/browser.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect as dial, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const root = new URL("../../", import.meta.url).pathname;
+const out = join(root, "out/browser");
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+let dir;
+let url;
+let server;
+let browser;
+
+function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+function answers(port) {
+  return new Promise((resolve) => {
+    const socket = dial(port, "127.0.0.1");
+    socket.on("connect", () => resolve(socket.destroy() && true));
+    socket.on("error", () => resolve(false));
+  });
+}
+
+before(async () => {
+  mkdirSync(out, { recursive: true });
+  dir = mkdtempSync(join(tmpdir(), "tidegate-planner-"));
+  const port = await freePort();
+  server = spawn(join(root, "target/release/tidegate"), ["serve", "--demo", "--listen", `127.0.0.1:${port}`], { cwd: dir, stdio: "ignore" });
+  while (!(await answers(port))) {
+    assert.equal(server.exitCode, null, "the server ended");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  url = `http://127.0.0.1:${port}/planner/`;
+  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
+});
+
+after(async () => {
+  await browser?.close();
+  const ended = new Promise((resolve) => server.once("exit", resolve));
+  server.kill("SIGKILL");
+  await ended;
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** A page with the planner; what goes wrong in it, its policy's refusals included, is kept in `mistakes`. */
+async function open(options, fragment = "") {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, acceptDownloads: true, ...options });
+  const page = await context.newPage();
+  page.mistakes = [];
+  page.on("pageerror", (error) => page.mistakes.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && page.mistakes.push(message.text()));
+  await page.goto(url + fragment);
+  return page;
+}
+
+const node = (page, id) => page.locator(`.svelte-flow__node[data-id="${id}"]`);
+const edges = (page) => page.$$eval(".svelte-flow__edge", (edges) => edges.map((edge) => edge.getAttribute("data-id")).sort());
+const settled = (page) => page.waitForFunction(() => document.querySelector('[role="status"].word')?.dataset.kept !== undefined);
+const deep = (page) => page.waitForFunction(() => /hybrid, \d+ runs/.test(document.querySelector("#contract-title").parentElement.textContent), null, { timeout: 60_000 });
+
+async function scenario(page, title, group = 0) {
+  const value = await page.$$eval(
+    'select[aria-label="Scenario"] optgroup',
+    (groups, [title, group]) => [...groups[group].children].find((option) => option.textContent === title)?.value,
+    [title, group],
+  );
+  assert.ok(value, `there is no scenario ${title}`);
+  await page.selectOption('select[aria-label="Scenario"]', value);
+  await page.waitForFunction((title) => document.querySelector("header .title").textContent === title, title);
+}
+
+async function draw(page, from, to) {
+  const [a, b] = [await node(page, from).locator(".source").boundingBox(), await node(page, to).locator(".target").boundingBox()];
+  await page.mouse.move(a.x + a.width / 2, a.y + a.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(b.x + b.width / 2 - 6, b.y + b.height / 2, { steps: 8 });
+  await page.mouse.move(b.x + b.width / 2, b.y + b.height / 2);
+  await page.mouse.up();
+}
+
+async function text(page, change) {
+  await page.click("#tab-file");
+  await page.fill("#file", change(await page.inputValue("#file")));
+}
+
+test("from an empty canvas to a design, by pointer and by text, each in step with the other", async () => {
+  const page = await open();
+  await node(page, "clients").waitFor();
+  await scenario(page, "Chat at scale");
+  await page.click("text=Empty canvas");
+  await page.waitForSelector("text=Nothing is built yet");
+  assert.deepEqual(await edges(page), []);
+  await page.screenshot({ path: join(out, "planner-empty.png") });
+
+  // One is dragged in, the others are pressed.
+  await page.locator("nav button", { hasText: "Load balancer" }).dragTo(page.locator(".canvas"), { targetPosition: { x: 360, y: 120 } });
+  await node(page, "lb").waitFor();
+  for (const [label, id] of [["WS (Tidegate)", "ws"], ["Postgres", "postgres"]]) {
+    await page.locator("nav button", { hasText: label }).click();
+    await node(page, id).waitFor();
+  }
+  await page.click("text=Tidy");
+  // What lacks is said, and is no obstacle to drawing on.
+  await page.waitForSelector("text=It cannot run yet");
+  for (const [from, to] of [["clients", "lb"], ["lb", "ws"], ["ws", "postgres"]]) {
+    await draw(page, from, to);
+    // A level edge has no height, and counts as hidden.
+    await page.waitForSelector(`.svelte-flow__edge[data-id="${from}→${to}"]`, { state: "attached" });
+  }
+  // What makes no sense cannot be drawn, and the page says why.
+  await draw(page, "clients", "postgres");
+  await page.waitForSelector(".notice >> text=clients do not reach a Postgres directly");
+  assert.deepEqual(await edges(page), ["clients→lb", "lb→ws", "ws→postgres"]);
+  await settled(page);
+
+  // The file says what was drawn; what is typed there is drawn.
+  await page.click("#tab-file");
+  assert.match(await page.inputValue("#file"), /"clients -> lb -> ws -> postgres"/);
+  await text(page, (file) => file.replace('[node.ws]\nkind = "ws"', '[node.ws]\nkind = "ws"\ncount = 3'));
+  await node(page, "ws").locator("text=3 ×").waitFor();
+
+  // A mistake stands at its line; the picture is kept, and cannot be drawn in until it is mended.
+  await text(page, (file) => file.replace("count = 3", "count = -3"));
+  await page.waitForSelector(".canvas >> text=The file has an error");
+  const line = (await page.inputValue("#file")).split("\n").indexOf("count = -3") + 1;
+  assert.equal(await page.textContent(".file .faulty"), String(line));
+  assert.ok(await page.locator("nav button", { hasText: "Redis" }).isDisabled());
+  await page.screenshot({ path: join(out, "planner-error.png") });
+  await page.click("text=Undo");
+  await node(page, "ws").locator("text=3 ×").waitFor();
+  await page.waitForFunction(() => !document.querySelector(".file .faulty"));
+
+  // The inspector changes the text; undo by keyboard takes it back.
+  await node(page, "ws").click();
+  await page.fill("#node-count", "5");
+  await page.press("#node-count", "Enter");
+  await node(page, "ws").locator("text=5 ×").waitFor();
+  await page.locator(".views button", { hasText: "Picture" }).focus();
+  await page.keyboard.press("Control+z");
+  await node(page, "ws").locator("text=3 ×").waitFor();
+  await page.keyboard.press("Control+Shift+z");
+  await node(page, "ws").locator("text=5 ×").waitFor();
+  assert.deepEqual(page.mistakes, []);
+});
+
+test("everything can be drawn with the keyboard, in the table", async () => {
+  const page = await open();
+  await node(page, "clients").waitFor();
+  await page.click("text=Empty canvas");
+  await page.waitForSelector("text=Nothing is built yet");
+  await page.locator(".views button", { hasText: "Table" }).focus();
+  await page.keyboard.press("Enter");
+  for (const kind of ["ws", "postgres"]) {
+    await page.selectOption("#add-kind", kind);
+    await page.locator("button", { hasText: "Add node" }).focus();
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(`th[scope="row"] >> text="${kind}"`);
+  }
+  await page.selectOption('select[aria-label="clients also calls"]', "ws");
+  await page.waitForSelector('button[aria-label="clients no longer calls ws"]');
+  // Only what makes sense is offered.
+  const offered = await page.$$eval('select[aria-label="ws also calls"] option', (options) => options.map((option) => option.value));
+  assert.deepEqual(offered, ["", "postgres"]);
+  await page.selectOption('select[aria-label="ws also calls"]', "postgres");
+  await settled(page);
+  await page.screenshot({ path: join(out, "planner-table.png") });
+  await page.locator(".views button", { hasText: "Picture" }).click();
+  await page.waitForSelector('.svelte-flow__edge[data-id="ws→postgres"]', { state: "attached" });
+  assert.deepEqual(await edges(page), ["clients→ws", "ws→postgres"]);
+  assert.deepEqual(page.mistakes, []);
+});
+
+test("a run is looked through, struck, and compared; its link opens on a phone, read only", async () => {
+  const page = await open();
+  await node(page, "clients").waitFor();
+  await scenario(page, "Chat at scale", 1);
+  await settled(page);
+  await deep(page);
+  await page.waitForFunction(() => document.querySelectorAll(".u-over").length >= 5);
+  await page.screenshot({ path: join(out, "planner-wide.png"), fullPage: true });
+
+  // A click in a chart moves the time there; the worst events are those of that moment.
+  await page.locator(".u-over").nth(1).click();
+  await page.waitForFunction(() => Number(document.querySelector("#scrubber").value) > 0);
+  await page.waitForSelector("#events-title");
+  assert.ok((await page.locator("section[aria-labelledby=events-title] tbody tr").count()) > 0);
+
+  // The run is kept, an incident is thrown in there, and the two are compared.
+  await page.click("text=Fork here");
+  await page.selectOption('select[aria-label="Which node"]', "ws");
+  await page.click("text=Throw in");
+  await page.waitForSelector('ul[aria-label="Failures of the plan"] li >> text=ws one machine crashes');
+  await page.click("#tab-file");
+  assert.match(await page.inputValue("#file"), /\[\[failure\]\]/);
+  await deep(page);
+  await page.waitForSelector("section[aria-labelledby=compare-title] tbody tr");
+  await page.screenshot({ path: join(out, "planner-compare.png"), fullPage: true });
+  const before = await page.inputValue("#file");
+
+  // Played, the time goes on by itself.
+  await page.selectOption('label:has-text("Speed") select', "4");
+  await page.locator("#scrubber").fill("0");
+  await page.click("button >> text=Play");
+  await page.waitForFunction(() => Number(document.querySelector("#scrubber").value) > 1);
+  await page.click("button >> text=Pause");
+
+  // The picture as files.
+  for (const [kind, head] of [["SVG", "<svg"], ["PNG", "\x89PNG"]]) {
+    await page.click("summary >> text=Save");
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator(".menu button", { hasText: kind }).click()]);
+    const bytes = readFileSync(await download.path());
+    assert.ok(bytes.toString("latin1").startsWith(head), kind);
+    assert.ok(bytes.length > 1_000, kind);
+    await page.click("summary >> text=Save");
+  }
+
+  await page.locator("header button", { hasText: "Share" }).click();
+  await page.waitForFunction(() => location.hash.startsWith("#1."));
+  const fragment = new URL(page.url()).hash;
+  assert.deepEqual(page.mistakes, []);
+
+  const phone = await open({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, colorScheme: "dark" }, fragment);
+  await phone.waitForSelector(".notice >> text=This plan came with a link");
+  await node(phone, "ws").waitFor();
+  assert.equal(await phone.inputValue("#file"), before);
+  assert.equal(await phone.getAttribute("#file", "readonly"), "");
+  assert.equal(await phone.locator("nav[aria-label=Palette]").count(), 0);
+  await settled(phone);
+  await deep(phone);
+  const isWide = await phone.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+  assert.equal(isWide, false, "the page is wider than the phone");
+  await phone.screenshot({ path: join(out, "planner-phone.png"), fullPage: true });
+  assert.deepEqual(phone.mistakes, []);
+});
+
+test("links that are no plans are refused in words", async () => {
+  for (const fragment of ["#1.AAAA", "#hello", `#1.${"A".repeat(120_000)}`]) {
+    const page = await open({}, fragment);
+    await page.waitForSelector(".notice");
+    await node(page, "clients").waitFor();
+    assert.match(await page.textContent(".notice"), /link/);
+    assert.deepEqual(page.mistakes, []);
+    await page.context().close();
+  }
+});

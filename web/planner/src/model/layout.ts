@@ -1,0 +1,56 @@
+// Where nodes stand in the picture. What a hand has placed stays; the rest is laid out in columns, from the clients to the databases.
+
+import { KINDS } from "./kinds";
+import { CLIENTS, type Topology } from "./plan";
+
+export interface Point {
+  x: number;
+  y: number;
+}
+/** By node id; `clients` is one of them. */
+export type Layout = Readonly<Record<string, Point>>;
+
+export const NODE_WIDTH = 168;
+export const NODE_HEIGHT = 76;
+const COLUMN = 216;
+const ROW = 112;
+/** Positions further out than this are not taken from a link. */
+const FAR = 20_000;
+
+export function layOut(topology: Topology, placed: Layout): Record<string, Point> {
+  const columns = new Map<number, string[]>();
+  for (const node of topology.nodes) {
+    const column = KINDS[node.kind].column;
+    columns.set(column, [...(columns.get(column) ?? []), node.id]);
+  }
+  // Columns nobody stands in take no room.
+  const used = [...columns.keys()].sort((a, b) => a - b);
+  const points: Record<string, Point> = { [CLIENTS]: { x: 0, y: 0 } };
+  used.forEach((column, at) => {
+    const ids = columns.get(column) ?? [];
+    ids.forEach((id, row) => {
+      points[id] = { x: (at + 1) * COLUMN, y: (row - (ids.length - 1) / 2) * ROW };
+    });
+  });
+  for (const id of Object.keys(points)) {
+    const point = Object.hasOwn(placed, id) ? placed[id] : undefined;
+    if (point) points[id] = point;
+  }
+  return points;
+}
+
+/** A layout that came from outside: what is no position of a known node is left out. */
+export function parseLayout(value: unknown): Layout {
+  const layout: Record<string, Point> = {};
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return layout;
+  for (const [id, point] of Object.entries(value).slice(0, 500)) {
+    if (!/^[a-zA-Z0-9_.-]{1,64}$/.test(id) || id === "__proto__" || !Array.isArray(point)) continue;
+    const [x, y] = point as unknown[];
+    if (typeof x === "number" && typeof y === "number" && Math.abs(x) <= FAR && Math.abs(y) <= FAR) layout[id] = { x, y };
+  }
+  return layout;
+}
+
+export function packLayout(layout: Layout): Record<string, [number, number]> {
+  return Object.fromEntries(Object.entries(layout).map(([id, { x, y }]) => [id, [Math.round(x), Math.round(y)]]));
+}

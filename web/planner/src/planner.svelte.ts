@@ -1,0 +1,330 @@
+// The page's state: a text, the plan it says, the picture's layout, and what the engine answered about them.
+//
+// ```text
+//   typing ──► text ──parse──► plan ──► picture
+//   drawing ─► plan ──write──► text                each step of either can be undone
+//                text ──run──► fluid at once, hybrid when the hand rests
+// ```
+//
+// The text is what counts: it is what is kept, shared and computed. While it cannot be read, the picture shows
+// the last plan that could, and cannot be drawn in.
+
+import { type Document, type Fault, type Fidelity, isFailed, type KindRules, type Run } from "./engine/answers";
+import { type Engine, TakenBack } from "./engine/engine";
+import { connect } from "./model/edit";
+import { History } from "./model/history";
+import { objection } from "./model/kinds";
+import { type Layout, layOut, type Point } from "./model/layout";
+import { CLIENTS, type Kind, type Plan } from "./model/plan";
+
+/** How long a hand rests before the text is read, and before the long run starts. */
+const TYPING_MS = 120;
+const RESTING_MS = 450;
+/** Station visits of a hybrid run, and how many runs are added up: some more make the percentiles firm. */
+const VISITS = 2_500_000;
+const RUNS = 4;
+
+interface State {
+  text: string;
+  layout: Layout;
+}
+
+export interface Held {
+  title: string;
+  text: string;
+  hour: number;
+  runs: Partial<Record<Fidelity, Run>>;
+}
+
+export type Saver = (state: State) => void;
+
+export class Planner {
+  text = $state("");
+  faults = $state.raw<Fault[]>([]);
+  plan = $state.raw<Plan | null>(null);
+  /** What the plan lacks before it can run: a topology that is being drawn. */
+  missing = $state.raw<Fault[]>([]);
+  defaults = $state.raw<Document["defaults"]>({});
+  layout = $state.raw<Layout>({});
+  selected = $state<string | null>(null);
+  /** The moment that is looked at, hours. */
+  hour = $state(0);
+  isPlaying = $state(false);
+
+  /** The latest answer, and by which fidelity. */
+  run = $state.raw<Run | null>(null);
+  runMillis = $state(0);
+  /** Why there is none for this text. */
+  runFaults = $state.raw<Fault[]>([]);
+  isComputing = $state(false);
+  /** The run that others are compared with. */
+  held = $state.raw<Held | null>(null);
+  /** What the engine knows of the kinds: none before it was asked. */
+  rules = $state.raw<KindRules[]>([]);
+  /** A word to the user: what was refused, and why. */
+  notice = $state("");
+
+  canUndo = $state(false);
+  canRedo = $state(false);
+
+  readonly points: Readonly<Record<string, Point>> = $derived(this.plan ? layOut(this.plan.topology, this.layout) : {});
+  readonly isReadable = $derived(this.faults.length === 0);
+
+  readonly #engine: Engine;
+  readonly #save: Saver;
+  #history = new History<State>({ text: "", layout: {} });
+  /** Grows with each change: an answer to an older one is dropped. */
+  #version = 0;
+  #typing: ReturnType<typeof setTimeout> | undefined;
+  #resting: ReturnType<typeof setTimeout> | undefined;
+  #isFluidBusy = false;
+  #runs: Partial<Record<Fidelity, Run>> = {};
+
+  constructor(engine: Engine, save: Saver) {
+    this.#engine = engine;
+    this.#save = save;
+  }
+
+  async #askKinds(): Promise<void> {
+    if (this.rules.length > 0) return;
+    try {
+      const { answer } = await this.#engine.quick({ op: "kinds" });
+      this.rules = answer;
+    } catch (error) {
+      this.notice = words(error);
+    }
+  }
+
+  /** The size a node has that names none. */
+  sizeOf(kind: Kind): string {
+    return this.rules.find((rule) => rule.kind === kind)?.sizes[0]?.name ?? "";
+  }
+
+  /** Why an edge may not be drawn; null if it may. */
+  objection(from: string, to: string): string | null {
+    return this.plan ? objection(this.rules, this.plan.topology, from, to) : "there is no plan";
+  }
+
+  // ---- text and picture ------------------------------------------------------------
+
+  /** Takes another plan up: nothing before it can be undone. */
+  async open(text: string, layout: Layout = {}): Promise<void> {
+    void this.#askKinds();
+    this.#history = new History({ text, layout });
+    this.#restore(this.#history.now);
+    this.selected = null;
+    this.held = null;
+    this.hour = 0;
+    this.isPlaying = false;
+    this.notice = "";
+    await this.#read();
+  }
+
+  type(text: string): void {
+    this.text = text;
+    this.#record("typing");
+    clearTimeout(this.#typing);
+    this.#typing = setTimeout(() => void this.#read(), TYPING_MS);
+  }
+
+  /** A change of the plan by hand; those with the same mark are one step of undo. */
+  async change(plan: Plan, mark: string | null = null): Promise<void> {
+    if (!this.#mayDraw()) return;
+    const before = this.plan;
+    const version = ++this.#version;
+    this.plan = plan;
+    try {
+      const { answer } = await this.#engine.quick({ op: "write", plan: $state.snapshot(plan) as Plan });
+      if (version !== this.#version) return;
+      if (isFailed(answer)) {
+        this.plan = before;
+        this.notice = answer.errors.map((fault) => fault.message).join("; ");
+        return;
+      }
+      this.text = answer.text ?? this.text;
+      this.#record(mark);
+      this.#take(answer);
+    } catch (error) {
+      if (version === this.#version) this.plan = before;
+      this.notice = words(error);
+    }
+  }
+
+  async connect(from: string, to: string): Promise<void> {
+    if (!this.plan) return;
+    const connected = connect(this.rules, this.plan, from, to);
+    if ("objection" in connected) this.notice = connected.objection;
+    else await this.change(connected.plan);
+  }
+
+  move(id: string, point: Point): void {
+    this.layout = { ...this.layout, [id]: point };
+    this.#record(`move ${id}`);
+  }
+
+  /** Lays the picture out anew. */
+  tidy(): void {
+    this.layout = {};
+    this.#record(null);
+  }
+
+  undo(): void {
+    this.#restore(this.#history.undo());
+    void this.#read();
+  }
+
+  redo(): void {
+    this.#restore(this.#history.redo());
+    void this.#read();
+  }
+
+  #mayDraw(): boolean {
+    if (this.plan && this.isReadable) return true;
+    this.notice = "the file has an error: mend it, or undo, to go on drawing";
+    return false;
+  }
+
+  #restore(state: State): void {
+    clearTimeout(this.#typing);
+    this.#version += 1;
+    this.text = state.text;
+    this.layout = state.layout;
+    this.#told();
+  }
+
+  #record(mark: string | null): void {
+    this.#history.push({ text: this.text, layout: this.layout }, mark);
+    this.#told();
+  }
+
+  #told(): void {
+    this.canUndo = this.#history.canUndo;
+    this.canRedo = this.#history.canRedo;
+    this.#save(this.#history.now);
+  }
+
+  async #read(): Promise<void> {
+    const version = ++this.#version;
+    try {
+      const { answer } = await this.#engine.quick({ op: "parse", text: this.text });
+      if (version !== this.#version) return;
+      if (isFailed(answer)) {
+        this.faults = answer.errors;
+        return;
+      }
+      this.faults = [];
+      this.#take(answer);
+    } catch (error) {
+      this.notice = words(error);
+    }
+  }
+
+  #take({ plan, missing, defaults }: Document): void {
+    this.plan = plan;
+    this.missing = missing;
+    this.defaults = defaults;
+    if (this.selected !== null && !plan.topology.nodes.some((node) => node.id === this.selected)) this.selected = null;
+    this.hour = Math.min(this.hour, plan.scenario.hours);
+    if (missing.length === 0) this.#compute();
+    else this.#show(null, 0, missing);
+  }
+
+  // ---- runs ------------------------------------------------------------------------
+
+  #compute(): void {
+    clearTimeout(this.#resting);
+    this.#engine.takeBack();
+    this.#resting = setTimeout(() => void this.#runDeep(), RESTING_MS);
+    void this.#runFluid();
+  }
+
+  /** The fluid answers while a hand moves: one question at a time, always about the latest text. */
+  async #runFluid(): Promise<void> {
+    if (this.#isFluidBusy) return;
+    this.#isFluidBusy = true;
+    try {
+      for (let asked = ""; asked !== this.text && this.isReadable; ) {
+        asked = this.text;
+        const version = this.#version;
+        const { answer, millis } = await this.#engine.quick({ op: "run", text: asked, fidelity: "fluid", replications: 1, visits: 0 });
+        if (version !== this.#version) continue;
+        if (isFailed(answer)) {
+          this.#show(null, 0, answer.errors);
+        } else {
+          this.#runs = { fluid: answer };
+          this.#show(answer, millis);
+        }
+      }
+    } catch (error) {
+      this.notice = words(error);
+    } finally {
+      this.#isFluidBusy = false;
+    }
+  }
+
+  async #runDeep(): Promise<void> {
+    const version = this.#version;
+    this.#history.pause();
+    this.isComputing = true;
+    try {
+      // One is soon here.
+      for (const replications of [1, RUNS]) {
+        const { answer, millis } = await this.#engine.deep({ op: "run", text: this.text, fidelity: "hybrid", replications, visits: VISITS });
+        if (version !== this.#version) return;
+        if (isFailed(answer)) {
+          this.#show(null, 0, answer.errors);
+          return;
+        }
+        this.#runs = { ...this.#runs, hybrid: answer };
+        this.#show(answer, millis);
+      }
+    } catch (error) {
+      if (!(error instanceof TakenBack)) this.notice = words(error);
+    } finally {
+      if (version === this.#version) this.isComputing = false;
+    }
+  }
+
+  #show(run: Run | null, millis: number, faults: Fault[] = []): void {
+    this.run = run;
+    this.runMillis = millis;
+    this.runFaults = faults;
+    if (run) return;
+    // What cannot run now is not run later.
+    this.#runs = {};
+    clearTimeout(this.#resting);
+    this.#engine.takeBack();
+  }
+
+  // ---- comparing -------------------------------------------------------------------
+
+  /** Keeps this run: what is changed from now on is compared with it, from this hour on. */
+  fork(): void {
+    if (!this.plan || !this.run) return;
+    this.held = { title: this.plan.title, text: this.text, hour: this.hour, runs: this.#runs };
+  }
+
+  /** Goes back to the run that was kept. */
+  async takeHeldBack(): Promise<void> {
+    const held = this.held;
+    if (!held) return;
+    this.held = null;
+    this.text = held.text;
+    this.#record(null);
+    await this.#read();
+  }
+
+  /** The kept run that may be compared with the one that is shown: of the same fidelity, or none. */
+  get counterpart(): Run | null {
+    const run = this.run;
+    return (run && this.held?.runs[run.fidelity]) ?? null;
+  }
+
+  get places(): string[] {
+    return [CLIENTS, ...(this.plan?.topology.nodes.map((node) => node.id) ?? [])];
+  }
+}
+
+function words(error: unknown): string {
+  return error instanceof Error ? `the engine stopped: ${error.message}` : String(error);
+}
