@@ -1,5 +1,3 @@
-use std::{fs, path::Path};
-
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -823,19 +821,6 @@ proptest! {
     fn any_text_ends_in_errors(text in "\\PC{0,200}|[a-z\\[\\]{}=.,\"'# \n0-9]{0,200}") {
         prop_assert!(parse(&text).is_err_and(|errors| !errors.is_empty()));
     }
-}
-
-#[test]
-fn the_reference_in_the_docs_is_made_from_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/plan-file.md");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, reference()).unwrap();
-    }
-    let text = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        text == reference(),
-        "run `UPDATE_DOCS=1 cargo test -p tidegate-plan --lib reference` to write it anew"
-    );
 }
 
 #[test]

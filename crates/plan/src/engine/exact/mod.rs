@@ -23,7 +23,7 @@ mod windows;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 pub use self::windows::{Expected, Windows};
 use self::{
@@ -49,7 +49,7 @@ pub fn run(network: &Network, replication: u32) -> Outcome {
 /// A run, anywhere between its beginning and its end.
 #[derive(Debug, Clone)]
 pub struct Run {
-    tables: Arc<Tables>,
+    tables: Rc<Tables>,
     state: State,
 }
 
@@ -67,7 +67,7 @@ pub struct Balance {
 impl Run {
     /// A run at its beginning.
     pub fn new(network: &Network, replication: u32) -> Self {
-        let tables = Arc::new(Tables::new(network, replication));
+        let tables = Rc::new(Tables::new(network, replication));
         let state = State::new(&tables, network);
         Self { tables, state }
     }
