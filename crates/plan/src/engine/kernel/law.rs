@@ -65,7 +65,7 @@ impl Default for Ziggurat {
 impl Ziggurat {
     /// e to a power, to thirteen digits: a power of two from the table, and the rest by its series.
     #[inline]
-    pub fn exp(&self, power: f64) -> f64 {
+    pub fn exponential_of(&self, power: f64) -> f64 {
         let power = power.clamp(-700.0, 700.0);
         // Added and taken away it leaves the nearest whole number.
         const WHOLE: f64 = 6_755_399_441_055_744.0;
@@ -211,7 +211,7 @@ impl Drawn {
             Self::Zero => 0.0,
             Self::Fixed(time) => time,
             Self::Exponential(mean) => mean * ziggurat.exponential(stream),
-            Self::Lognormal(mu, sigma) => ziggurat.exp(mu + sigma * ziggurat.normal(stream)),
+            Self::Lognormal(mu, sigma) => ziggurat.exponential_of(mu + sigma * ziggurat.normal(stream)),
             Self::Uniform(max) => max * stream.unit(),
         }
     }
@@ -269,7 +269,10 @@ mod tests {
         for step in -7_000..=7_000 {
             let power = f64::from(step) / 10.0 + 0.013_7;
             let exact = libm::exp(power.clamp(-700.0, 700.0));
-            assert!((ziggurat.exp(power) / exact - 1.0).abs() < 2e-13, "{power}");
+            assert!(
+                (ziggurat.exponential_of(power) / exact - 1.0).abs() < 2e-13,
+                "{power}"
+            );
         }
     }
 
