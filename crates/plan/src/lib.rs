@@ -17,6 +17,7 @@ pub mod histogram;
 pub mod network;
 pub mod outcome;
 pub mod plan;
+pub mod price;
 
 pub use network::Network;
 pub use outcome::Outcome;
