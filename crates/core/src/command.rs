@@ -14,15 +14,14 @@ use tidegate_wire::{
 
 use crate::{
     grant::{Claims, Right},
-    join::{check_wishes, forbidden, unknown_namespace},
+    join::{check_wishes, forbidden},
     moment::Moment,
     outbox::Lane,
-    policy::Policy,
+    policy::unknown_namespace,
     request::{Exit, HistoryQuery, NewPublication, Request},
     room::Wants,
     session::{Stage, Verifying},
     shard::{ConnId, Pending, Shard, Timer},
-    state::serve::no_state,
 };
 
 /// Bytes of one page of a `history` command.
@@ -302,15 +301,7 @@ impl Shard {
         if !session.may(Right::Publish, &publish.room) {
             return Err(forbidden("publish", &publish.room));
         }
-        if publish.data.is_delete() && policy.state.is_none() {
-            return Err(no_state(policy));
-        }
-        let len = publish.data.as_bytes().len();
-        if len > policy.payload_bytes_max {
-            let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
-            return Err(Reject::new(RejectCode::TooLarge, detail));
-        }
-        check_lane(publish.lane, policy)?;
+        policy.check_publish(publish.lane, &publish.data)?;
         self.admit_request(conn)?;
         // A room this far behind would only get further behind, and then lose its readers.
         let room = self.rooms_by_name.get(&publish.room);
@@ -394,23 +385,5 @@ impl Shard {
 
     pub(crate) fn overloaded(&self, what: &str) -> Reject {
         Reject::retry(RejectCode::Overloaded, 1_000, what)
-    }
-}
-
-/// A publication may promise less than its namespace: fresh or not at all. That one key's newest is enough is told by the
-/// namespace only, because order within a room is kept.
-pub fn check_lane(lane: Option<Lane>, policy: &Policy) -> Result<(), Reject> {
-    let is_less = |lane| lane == policy.lane || lane == Lane::Lossy;
-    match lane {
-        Some(lane) if !is_less(lane) => {
-            let detail = format!(
-                "a publication in {:?} is `{}`, or `lossy`; not `{}`",
-                policy.namespace,
-                policy.lane.name(),
-                lane.name()
-            );
-            Err(Reject::new(RejectCode::Disabled, detail))
-        }
-        _ => Ok(()),
     }
 }

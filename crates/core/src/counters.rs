@@ -2,7 +2,7 @@
 
 use tidegate_wire::{CloseReason, RejectCode};
 
-use crate::admission::{Class, Scope, Table};
+use crate::admission::{Class, Limiter, Scope, Table};
 
 /// Counts since the start (and, where said, of now) of one shard.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +66,21 @@ pub struct LimitCounters {
     pub refused_total: u64,
     /// Times the latency without a queue was measured.
     pub probes_total: u64,
+}
+
+impl LimitCounters {
+    /// What a limiter tells; it has no line to wait in.
+    pub fn of(limiter: &Limiter) -> Self {
+        Self {
+            limit: limiter.limit().into(),
+            in_flight: limiter.in_flight().into(),
+            waiting: 0,
+            latency_ns: limiter.latency().as_nanos() as u64,
+            waited_total: 0,
+            refused_total: limiter.refused_total,
+            probes_total: limiter.probes_total,
+        }
+    }
 }
 
 /// What a shard's admission counts.

@@ -155,10 +155,7 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
             offset: choice.gap_offset,
         };
         let link = out.sessions[session as usize].link;
-        let mut told = Vec::new();
-        for gap in choice.left_out.gaps(&room.name, position) {
-            told.extend_from_slice(&out.encoder.push(link, &gap));
-        }
+        let told = choice.left_out.frames(&room.name, position, link, out.encoder);
         let batch = Batch {
             bytes: told.into(),
             left_out: choice.left_out,

@@ -132,19 +132,23 @@ impl LeftOut {
         }
     }
 
-    /// Tells it.
-    pub fn gaps(self, room: &RoomName, position: Position) -> impl Iterator<Item = Push> {
+    /// The frames that tell it, one for each reason there is.
+    pub fn frames(self, room: &RoomName, position: Position, link: Link, encoder: &mut Encoder) -> Vec<u8> {
         let reasons = [
             (GapReason::Conflated, self.conflated),
             (GapReason::Dropped, self.dropped),
         ];
-        let told = reasons.into_iter().filter(|(_, count)| *count > 0);
-        told.map(move |(reason, count)| Push::Gap {
-            room: room.clone(),
-            position,
-            reason,
-            count,
-        })
+        let mut frames = Vec::new();
+        for (reason, count) in reasons.into_iter().filter(|(_, count)| *count > 0) {
+            let gap = Push::Gap {
+                room: room.clone(),
+                position,
+                reason,
+                count,
+            };
+            frames.extend_from_slice(&encoder.push(link, &gap));
+        }
+        frames
     }
 }
 
@@ -735,10 +739,8 @@ impl Feed {
         }
         if left_out != LeftOut::NOTHING {
             let offset = if given { gap_offset } else { gap_offset + 1 };
-            let mut whole = Vec::new();
-            for gap in left_out.gaps(room, Position { epoch, offset }) {
-                whole.extend_from_slice(&encoder.push(variant.link(), &gap));
-            }
+            let position = Position { epoch, offset };
+            let mut whole = left_out.frames(room, position, variant.link(), encoder);
             whole.append(&mut joined);
             joined = whole;
         }

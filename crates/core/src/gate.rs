@@ -20,9 +20,9 @@ use tidegate_wire::{
 use crate::{
     admission::{
         Admission, Bucket, Class, Exceeded, Limiter, Marks, Outcome, Permit, Pressure, Quotas, Rates, Scope,
-        Shedder, Stall,
+        Shedder, Stall, retry_ms,
     },
-    counters::GateCounters,
+    counters::{GateCounters, LimitCounters},
     feed::Item,
     join::PendingJoin,
     moment::Moment,
@@ -35,13 +35,11 @@ use crate::{
 
 /// Bytes of publishes that wait for a place; beyond it refused.
 const WAITING_BYTES_MAX: usize = 16 << 20;
+/// Places of which every room keeps the buffer from walk to walk: 64 bytes, whatever a burst once took.
+const UNWALKED_KEPT: usize = 4;
 /// Times `stall_max` that publishes may wait for an engine that gives no answer at all.
 const STANDSTILL: u32 = 20;
-/// Shortest wait a client is asked for: below it the answer to the second try is the same.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-/// Longest: by then things have changed.
-const RETRY_MAX: Duration = Duration::from_secs(30);
-/// Longest for want of a place: a latency of seconds was a standstill, and is over when it is over.
+/// Longest wait for want of a place: a latency of seconds was a standstill, and is over when it is over.
 const RETRY_OVERLOADED_MAX: Duration = Duration::from_secs(2);
 /// What a class that is being shed is asked to wait: shedding ends one class after the other, half a second each.
 const SHED_RETRY: Duration = Duration::from_secs(2);
@@ -139,9 +137,12 @@ impl Gate {
         let limiters = [self.publishes.as_ref(), self.replays.as_ref()];
         for (state, limiter) in counters.limits.iter_mut().zip(limiters) {
             if let Some(limiter) = limiter {
-                (state.limit, state.in_flight) = (limiter.limit().into(), limiter.in_flight().into());
-                state.latency_ns = limiter.latency().as_nanos() as u64;
-                state.probes_total = limiter.probes_total;
+                // Whom the limiter refuses may wait: refused are those who could not.
+                let refused_total = state.refused_total;
+                *state = LimitCounters {
+                    refused_total,
+                    ..LimitCounters::of(limiter)
+                };
             }
         }
         counters.limits[0].waiting = self.line.len() as u64;
@@ -161,29 +162,25 @@ impl Gate {
     /// as many of those who wait with it as there are places, spread over as long again.
     fn retry(&mut self, limiter: Option<Duration>) -> u32 {
         let wait = limiter.unwrap_or_default().saturating_mul(4);
-        self.jittered(wait.min(RETRY_OVERLOADED_MAX))
-    }
-
-    /// `wait` to twice as long, in milliseconds, within bounds.
-    fn jittered(&mut self, wait: Duration) -> u32 {
-        self.answers += 1;
-        let chance = self.jitter.hash_one(self.answers) >> 11;
-        let share = chance as f64 / (1u64 << 53) as f64;
-        let wait = wait.clamp(RETRY_MIN, RETRY_MAX);
-        wait.mul_f64(1.0 + share).as_millis() as u32
+        retry_ms(wait.min(RETRY_OVERLOADED_MAX), self.chance())
     }
 
     fn exceeded(&mut self, exceeded: Exceeded) -> Reject {
-        let retry_ms = self.jittered(exceeded.wait);
-        let detail = format!("the rate of this {} is spent", exceeded.scope.name());
-        Reject::retry(RejectCode::RateLimited, retry_ms, detail)
+        exceeded.reject(self.chance())
+    }
+
+    /// 0 to 1, another for each answer.
+    fn chance(&mut self) -> f64 {
+        self.answers += 1;
+        let chance = self.jitter.hash_one(self.answers) >> 11;
+        chance as f64 / (1u64 << 53) as f64
     }
 
     fn shed(&mut self, class: Class) -> Result<(), Reject> {
         if self.shedder.try_admit(class).is_ok() {
             return Ok(());
         }
-        let retry_ms = self.jittered(SHED_RETRY);
+        let retry_ms = retry_ms(SHED_RETRY, self.chance());
         let detail = "the server is short of memory, or of time";
         Err(Reject::retry(RejectCode::Overloaded, retry_ms, detail))
     }
@@ -312,10 +309,14 @@ impl Shard {
 
     /// A room's walk is done: what was stored before it ended holds no place any more.
     pub(crate) fn release_walked(&mut self, room_id: RoomId, now: Moment) {
-        let walked = std::mem::take(&mut self.rooms[room_id.0 as usize].unwalked);
-        for permit in walked {
+        let mut walked = std::mem::take(&mut self.rooms[room_id.0 as usize].unwalked);
+        for permit in walked.drain(..) {
             self.publish_answered(Some(permit), Answered::Done, now);
         }
+        // Who gets a free place is sent or refused: no room goes, and nothing is stored. The next walk uses the
+        // buffer again.
+        walked.shrink_to(UNWALKED_KEPT);
+        self.rooms[room_id.0 as usize].unwalked = walked;
     }
 
     /// A publish was answered, or will not be.

@@ -1,7 +1,7 @@
 //! How much of a shard's time a room's fan-out takes: which rooms are hot.
 //!
-//! What counts is what the room *asks for*: a visit of each subscriber for each publication, at the measured cost of a
-//! visit. So a room that is batched because it is hot does not look cool for it.
+//! What counts is what the room *asks for*: a visit of each subscriber for whatever happens in it (a publication,
+//! a change of members, a gap), at the measured cost of a visit. So a room that is batched because it is hot does not look cool for it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Heat {
 }
 
 impl Heat {
-    /// A publication asks for so many visits.
+    /// Something that happened in the room asks for so many visits.
     pub fn add(&mut self, subscribers: usize, now: Moment) {
         self.visits = self.visits_at(now) + subscribers as f32;
         self.at = now;

@@ -28,12 +28,12 @@ use crate::{
     limits::Limits,
     moment::Moment,
     outbox::{FRAME_OVERHEAD, Lane},
-    policy::Policy,
+    policy::{Policy, unknown_namespace},
     request::{HistoryQuery, Request},
     room::{Room, RoomId, Subscriber, Wants},
     session::{Joining, Membership, Stage},
     shard::{ConnId, Shard},
-    state::serve::{Snapshot, check_join},
+    state::serve::Snapshot,
 };
 
 /// Bytes asked for in one history page of a replay.
@@ -267,7 +267,9 @@ impl Shard {
             }
         }
         check_wishes(&join.wishes, &policy)?;
-        check_join(join, &policy)?;
+        if join.state {
+            policy.check_state()?;
+        }
         let rooms = session.memberships.len() + session.joining.len();
         if rooms >= self.setup.limits.rooms_max {
             let detail = format!("{} rooms joined", self.setup.limits.rooms_max);
@@ -543,13 +545,6 @@ pub(crate) fn check_wishes(wishes: &Wishes, policy: &Policy) -> Result<(), Rejec
         }
         _ => Ok(()),
     }
-}
-
-/// The namespace of `room` is not configured.
-pub(crate) fn unknown_namespace(room: &str) -> Reject {
-    let namespace = room.split(':').next().unwrap_or_default();
-    let detail = format!("no namespace {namespace:?}");
-    Reject::new(RejectCode::UnknownNamespace, detail)
 }
 
 /// The token does not grant `right` in `room`.

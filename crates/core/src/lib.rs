@@ -24,13 +24,13 @@ mod pace;
 pub mod policy;
 pub mod request;
 mod room;
+mod rooms;
 mod session;
 pub mod shard;
 pub mod state;
 mod walks;
 
 pub use admission::Admission;
-pub use command::check_lane;
 pub use counters::{Counters, GateCounters, LimitCounters};
 pub use limits::Limits;
 pub use moment::{Moment, WallClock};

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
-use tidegate_wire::RoomName;
+use tidegate_wire::{Payload, Reject, RejectCode, RoomName};
 
 use crate::{admission::Rate, outbox::Lane};
 
@@ -172,6 +172,60 @@ impl Policy {
     pub fn keeps_history(&self) -> bool {
         self.history.count > 0
     }
+
+    /// Whether a publish is one that its rooms take, whoever sends it, and by whatever way.
+    ///
+    /// # Errors
+    /// It deletes where there is no state, is too large, or promises more than its namespace.
+    pub fn check_publish(&self, lane: Option<Lane>, data: &Payload) -> Result<(), Reject> {
+        if data.is_delete() {
+            self.check_state()?;
+        }
+        let len = data.as_bytes().len();
+        if len > self.payload_bytes_max {
+            let detail = format!("payload of {len} bytes; at most {}", self.payload_bytes_max);
+            return Err(Reject::new(RejectCode::TooLarge, detail));
+        }
+        self.check_lane(lane)
+    }
+
+    /// A publication may promise less than its namespace: fresh or not at all. That one key's newest is enough is told by the
+    /// namespace only, because order within a room is kept.
+    fn check_lane(&self, lane: Option<Lane>) -> Result<(), Reject> {
+        let is_less = |lane| lane == self.lane || lane == Lane::Lossy;
+        match lane {
+            Some(lane) if !is_less(lane) => {
+                let detail = format!(
+                    "a publication in {:?} is `{}`, or `lossy`; not `{}`",
+                    self.namespace,
+                    self.lane.name(),
+                    lane.name()
+                );
+                Err(Reject::new(RejectCode::Disabled, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its rooms have a state.
+    ///
+    /// # Errors
+    /// They have none.
+    pub fn check_state(&self) -> Result<(), Reject> {
+        match self.state {
+            Some(_) => Ok(()),
+            None => {
+                let detail = format!("namespace {:?} keeps no state", self.namespace);
+                Err(Reject::new(RejectCode::Disabled, detail))
+            }
+        }
+    }
+}
+
+/// The namespace of `room` is not configured.
+pub fn unknown_namespace(room: &RoomName) -> Reject {
+    let detail = format!("no namespace {:?}", room.namespace());
+    Reject::new(RejectCode::UnknownNamespace, detail)
 }
 
 /// Every namespace of the configuration, for one thread. Cheap to clone; `Vec<Policy>`

@@ -9,21 +9,8 @@ use tidegate_core::{
     policy::{Crowd, Hot},
     shard::RoomOrder,
 };
-use tidegate_wire::frame::{GapReason, Push};
-use world::*;
-
-fn policy(lane: Lane) -> Policy {
-    Policy {
-        lane,
-        ..Policy::with_defaults("px")
-    }
-}
-
-fn publish(world: &mut World, client: ClientId, key: &str, text: &str) {
-    world.send(client, keyed_command("px:a", key, text));
-    world.turn();
-    world.reply(client).unwrap();
-}
+use tidegate_wire::frame::GapReason;
+use world::{px::*, *};
 
 fn join_all(world: &mut World, count: usize) -> Vec<ClientId> {
     let clients: Vec<ClientId> = (0..count).map(|n| world.connect(&format!("u{n}"))).collect();
@@ -31,19 +18,6 @@ fn join_all(world: &mut World, count: usize) -> Vec<ClientId> {
         world.join(*client, "px:a");
     }
     clients
-}
-
-fn texts(world: &mut World, client: ClientId) -> Vec<String> {
-    let received = world.received(client, "px:a");
-    received.into_iter().map(|(_, text)| text).collect()
-}
-
-fn told(world: &mut World, client: ClientId) -> Vec<(GapReason, u64)> {
-    let told = world.pushes(client).into_iter().filter_map(|push| match push {
-        Push::Gap { reason, count, .. } => Some((reason, count)),
-        _ => None,
-    });
-    told.collect()
 }
 
 #[test]
@@ -72,7 +46,11 @@ fn a_crowd_gets_fewer_writes_and_of_each_key_the_newest() {
         assert_eq!(texts(&mut world, clients[0]), ["1"]);
         world.advance(Duration::from_millis(101));
         assert_eq!(texts(&mut world, clients[0]), expected, "{lane:?}");
-        assert_eq!(told(&mut world, clients[0]), Vec::from_iter(left_out));
+        let told: Vec<_> = gaps(&mut world, clients[0])
+            .iter()
+            .map(|gap| (gap.0, gap.2))
+            .collect();
+        assert_eq!(told, Vec::from_iter(left_out));
         // One leaves: three are no crowd.
         world.cut(clients[3]);
         world.advance(Duration::from_millis(101));

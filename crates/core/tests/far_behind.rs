@@ -7,52 +7,10 @@ use std::time::Duration;
 
 use tidegate_core::{Lane, Limits, Policy, request::Event};
 use tidegate_wire::{
-    Epoch, Position,
-    frame::{Command, Filter, GapReason, Join, Ok as Reply, Push, Recovery, Wishes},
+    Epoch,
+    frame::{Command, Filter, GapReason, Join, Ok as Reply, Recovery, Wishes},
 };
-use world::*;
-
-fn policy(lane: Lane) -> Policy {
-    Policy {
-        lane,
-        ..Policy::with_defaults("px")
-    }
-}
-
-fn world_of(policy: Policy) -> World {
-    World::with(Limits::default(), policy)
-}
-
-fn publish(world: &mut World, client: ClientId, key: &str, text: &str) {
-    world.send(client, keyed_command("px:a", key, text));
-    world.turn();
-}
-
-fn texts(world: &mut World, client: ClientId) -> Vec<String> {
-    let received = world.received(client, "px:a").into_iter();
-    received.map(|(_, text)| text).collect()
-}
-
-/// The gaps told: reason, position, count.
-fn gaps(world: &mut World, client: ClientId) -> Vec<(GapReason, Position, u64)> {
-    let told = world.pushes(client).into_iter().filter_map(|push| match push {
-        Push::Gap {
-            reason,
-            position,
-            count,
-            ..
-        } => Some((reason, position, count)),
-        _ => None,
-    });
-    told.collect()
-}
-
-fn position(epoch: u64, offset: u64) -> Position {
-    Position {
-        epoch: Epoch(epoch),
-        offset,
-    }
-}
+use world::{px::*, *};
 
 /// The engine's history is lost, and begins anew.
 fn lose_history(world: &mut World) {

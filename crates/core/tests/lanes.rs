@@ -12,24 +12,7 @@ use tidegate_wire::{
     frame::{Command, Connect, Filter, GapReason, Join, Ok as Reply, Publish, Push, Recovery, Wishes},
     parts::WHOLE_BYTES_MAX,
 };
-use world::*;
-
-fn policy(lane: Lane) -> Policy {
-    Policy {
-        lane,
-        ..Policy::with_defaults("px")
-    }
-}
-
-fn world_of(policy: Policy) -> World {
-    World::with(Limits::default(), policy)
-}
-
-fn publish(world: &mut World, client: ClientId, key: &str, text: &str) {
-    world.send(client, keyed_command("px:a", key, text));
-    world.turn();
-    assert!(matches!(world.reply(client), Ok(Reply::Published(_))));
-}
+use world::{px::*, *};
 
 fn keys(keys: &[&str]) -> Wishes {
     let own = |key: &&str| Bytes::copy_from_slice(key.as_bytes());
@@ -37,24 +20,6 @@ fn keys(keys: &[&str]) -> Wishes {
         keys: Some(keys.iter().map(own).collect()),
         max_rate: None,
     }
-}
-
-fn texts(received: &[(u64, String)]) -> Vec<&str> {
-    received.iter().map(|(_, text)| &text[..]).collect()
-}
-
-/// The gaps told: reason, count, and the offset they name.
-fn gaps(world: &mut World, client: ClientId) -> Vec<(GapReason, u64, u64)> {
-    let told = world.pushes(client).into_iter().filter_map(|push| match push {
-        Push::Gap {
-            reason,
-            count,
-            position,
-            ..
-        } => Some((reason, count, position.offset)),
-        _ => None,
-    });
-    told.collect()
 }
 
 #[test]
@@ -80,12 +45,11 @@ fn latest_gives_a_reader_that_was_behind_the_newest_of_each_key_and_the_count() 
     assert_eq!(world.received(bob, "px:a"), []);
 
     world.read_on(bob, usize::MAX);
-    let received = world.received(bob, "px:a");
     // The first was with the outbox already; then the newest of each, in order.
-    assert_eq!(texts(&received), ["1", "8", "9", "10"]);
-    assert_eq!(gaps(&mut world, bob), [(GapReason::Conflated, 6, 7)]);
+    assert_eq!(texts(&mut world, bob), ["1", "8", "9", "10"]);
+    assert_eq!(gaps(&mut world, bob), [(GapReason::Conflated, position(1, 7), 6)]);
     publish(&mut world, ann, "x", "11");
-    assert_eq!(texts(&world.received(bob, "px:a")), ["11"]);
+    assert_eq!(texts(&mut world, bob), ["11"]);
     assert_eq!(gaps(&mut world, bob), []);
 }
 
@@ -107,8 +71,11 @@ fn latest_keeps_the_newest_of_a_key_for_whoever_is_behind_however_far() {
         publish(&mut world, ann, "x", &n.to_string());
     }
     world.read_on(bob, usize::MAX);
-    assert_eq!(texts(&world.received(bob, "px:a")), ["0", "1", "1", "99"]);
-    assert_eq!(gaps(&mut world, bob), [(GapReason::Conflated, 99, 1)]);
+    assert_eq!(texts(&mut world, bob), ["0", "1", "1", "99"]);
+    assert_eq!(
+        gaps(&mut world, bob),
+        [(GapReason::Conflated, position(1, 1), 99)]
+    );
 
     // Beyond `keys_max` the oldest goes, and is counted.
     world.read_on(bob, 0);
@@ -119,7 +86,7 @@ fn latest_keeps_the_newest_of_a_key_for_whoever_is_behind_however_far() {
     world.read_on(bob, usize::MAX);
     let received = world.received(bob, "px:a");
     assert_eq!(received.len(), 1 + 3 + 4);
-    let told: u64 = gaps(&mut world, bob).iter().map(|gap| gap.1).sum();
+    let told: u64 = gaps(&mut world, bob).iter().map(|gap| gap.2).sum();
     assert_eq!(received.len() as u64 + told, 21);
 }
 
@@ -140,8 +107,8 @@ fn lossy_drops_what_is_past_its_deadline_and_says_how_many() {
         publish(&mut world, ann, "", &n.to_string());
     }
     world.read_on(bob, usize::MAX);
-    assert_eq!(texts(&world.received(bob, "px:a")), ["1", "6", "7"]);
-    assert_eq!(gaps(&mut world, bob), [(GapReason::Dropped, 4, 5)]);
+    assert_eq!(texts(&mut world, bob), ["1", "6", "7"]);
+    assert_eq!(gaps(&mut world, bob), [(GapReason::Dropped, position(1, 5), 4)]);
 }
 
 #[test]
@@ -162,10 +129,8 @@ fn lossy_gives_a_slow_reader_the_newest_that_fit() {
     let told = gaps(&mut world, bob);
     assert_eq!((offsets[0], offsets.last()), (1, Some(&200)));
     assert!(offsets.len() < 80 && offsets[1..].windows(2).all(|pair| pair[1] == pair[0] + 1));
-    assert_eq!(
-        told,
-        [(GapReason::Dropped, 200 - offsets.len() as u64, offsets[1] - 1)]
-    );
+    let dropped = 200 - offsets.len() as u64;
+    assert_eq!(told, [(GapReason::Dropped, position(1, offsets[1] - 1), dropped)]);
 }
 
 #[test]
@@ -184,7 +149,7 @@ fn a_reader_that_is_behind_where_little_counts_is_not_behind_where_all_does() {
     world.read_on(bob, usize::MAX);
     assert_eq!(world.received(bob, "chat:a").len(), 50);
     assert_eq!(world.received(bob, "px:a").len(), 1);
-    assert_eq!(gaps(&mut world, bob), [(GapReason::Dropped, 49, 50)]);
+    assert_eq!(gaps(&mut world, bob), [(GapReason::Dropped, position(1, 50), 49)]);
 }
 
 #[test]
@@ -203,7 +168,7 @@ fn a_filter_chooses_among_keys_and_can_be_changed() {
         for key in ["a", "b", "c"] {
             publish(&mut world, ann, key, "1");
         }
-        assert_eq!(texts(&world.received(bob, "px:a")), ["0", "1", "1"], "{lane:?}");
+        assert_eq!(texts(&mut world, bob), ["0", "1", "1"], "{lane:?}");
         let filter = |wishes| {
             Command::Filter(Filter {
                 room: room("px:a"),
@@ -295,7 +260,7 @@ fn a_rate_lets_batches_come_no_faster() {
     assert!((10..=11).contains(&batches), "{batches}");
     world.advance(Duration::from_secs(1));
     delivered += world.received(bob, "px:a").len() as u64;
-    let told: u64 = gaps(&mut world, bob).iter().map(|gap| gap.1).sum();
+    let told: u64 = gaps(&mut world, bob).iter().map(|gap| gap.2).sum();
     assert_eq!(delivered + told, 100);
 
     // Where everything is promised, nothing can be left out.
@@ -326,7 +291,7 @@ fn a_room_that_rests_between_walks_gives_each_subscriber_one_write() {
     }
     assert_eq!(world.received(bob, "px:a"), []);
     world.advance(Duration::from_millis(31));
-    assert_eq!(texts(&world.received(bob, "px:a")), ["2", "3", "4", "5"]);
+    assert_eq!(texts(&mut world, bob), ["2", "3", "4", "5"]);
     // A room that everyone left, and which is joined again, starts afresh.
     publish(&mut world, ann, "", "6");
     world.cut(bob);
@@ -334,7 +299,7 @@ fn a_room_that_rests_between_walks_gives_each_subscriber_one_write() {
     let eve = world.connect("eve");
     assert_eq!(world.join(eve, "px:a").offset, 6);
     publish(&mut world, ann, "", "7");
-    assert_eq!(texts(&world.received(eve, "px:a")), ["7"]);
+    assert_eq!(texts(&mut world, eve), ["7"]);
 }
 
 #[test]
@@ -375,7 +340,7 @@ fn control_waits_for_no_more_than_a_part_of_a_large_frame() {
             "{frames:?}"
         );
         world.read_on(bob, usize::MAX);
-        assert_eq!(texts(&world.received(bob, "px:a")), [long]);
+        assert_eq!(texts(&mut world, bob), [long]);
     }
 }
 
@@ -450,7 +415,7 @@ fn what_is_fresh_or_not_at_all_is_left_out_before_a_reader_of_everything_is_too_
     assert!(received.windows(2).all(|pair| pair[0].0 < pair[1].0), "in order");
     let told = gaps(&mut world, bob);
     assert!(told.iter().all(|gap| gap.0 == GapReason::Dropped), "{told:?}");
-    assert_eq!(told.iter().map(|gap| gap.1).sum::<u64>(), cursors - of("cursor"));
+    assert_eq!(told.iter().map(|gap| gap.2).sum::<u64>(), cursors - of("cursor"));
     assert_eq!(world.shard.counters().dropped_total, cursors - of("cursor"));
 }
 
@@ -507,8 +472,8 @@ fn in_latest_what_is_lossy_replaces_nothing_and_is_told_apart() {
     world.advance(Duration::from_millis(101));
     publish_in(&mut world, ann, Lane::Lossy, "k", "5").unwrap();
     world.read_on(bob, usize::MAX);
-    assert_eq!(texts(&world.received(bob, "px:a")), ["1", "3", "5"]);
-    let told: Vec<_> = gaps(&mut world, bob).iter().map(|gap| (gap.0, gap.1)).collect();
+    assert_eq!(texts(&mut world, bob), ["1", "3", "5"]);
+    let told: Vec<_> = gaps(&mut world, bob).iter().map(|gap| (gap.0, gap.2)).collect();
     assert_eq!(told, [(GapReason::Conflated, 1), (GapReason::Dropped, 1)]);
 }
 
@@ -568,7 +533,7 @@ fn who_returns_is_given_the_newest_of_each_key() {
     };
     let joined = world.join_with(bob, join);
     assert_eq!((joined.recovery, joined.replayed), (Recovery::Replay, 2));
-    assert_eq!(texts(&world.received(bob, "px:a")), ["19", "20"]);
+    assert_eq!(texts(&mut world, bob), ["19", "20"]);
 }
 
 #[derive(Debug, Clone)]
@@ -623,7 +588,7 @@ proptest! {
             }
             for (n, reader) in readers.into_iter().enumerate() {
                 seen[n].extend(world.received(reader, "px:a"));
-                told[n] += gaps(&mut world, reader).iter().map(|gap| gap.1).sum::<u64>();
+                told[n] += gaps(&mut world, reader).iter().map(|gap| gap.2).sum::<u64>();
             }
         }
         for n in 0..3 {

@@ -14,7 +14,10 @@ use tidegate_wire::{
     Payload, Position, Reject, RejectCode, ServerFrame,
     frame::{Command, GapReason, Join, Joined, Ok as Reply, Push, Recovery, Wishes},
 };
-use world::*;
+use world::{
+    px::{publish as set, world_of},
+    *,
+};
 
 fn policy() -> Policy {
     Policy {
@@ -27,21 +30,11 @@ fn policy() -> Policy {
     }
 }
 
-fn world_of(policy: Policy) -> World {
-    World::with(Limits::default(), policy)
-}
-
 fn with_state() -> Join {
     Join {
         state: true,
         ..plain_join("px:a")
     }
-}
-
-fn set(world: &mut World, client: ClientId, key: &str, text: &str) {
-    world.send(client, keyed_command("px:a", key, text));
-    world.turn();
-    assert!(matches!(world.reply(client), Ok(Reply::Published(_))));
 }
 
 fn delete_command(key: &str) -> Command {

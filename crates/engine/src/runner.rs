@@ -16,7 +16,7 @@ use tidegate_core::{
     admission::{Exceeded, Quotas},
     request::{Event, Request, Ticket},
 };
-use tidegate_wire::{Reject, RejectCode};
+use tidegate_wire::Reject;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -117,12 +117,8 @@ pub(crate) fn run(parts: Parts, policies: Vec<Policy>, admission: &Admission) ->
 
 /// A rate is spent, here exactly: all that is published comes by.
 fn spent(exceeded: Exceeded, ticket: Ticket) -> Reject {
-    let wait_ms = exceeded.wait.as_millis().clamp(100, 30_000) as u64;
-    // Up to twice that, lest all who were refused come back together.
-    let share = ticket.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let retry_ms = (wait_ms + ((wait_ms * share) >> 32)) as u32;
-    let detail = format!("the rate of this {} is spent", exceeded.scope.name());
-    Reject::retry(RejectCode::RateLimited, retry_ms, detail)
+    let chance = ticket.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    exceeded.reject(chance as f64 / (1u64 << 32) as f64)
 }
 
 impl Runner {

@@ -61,12 +61,9 @@ impl Keyed {
             }
         } else {
             let newest = Newest {
-                key: publication.key.clone(),
-                offset: publication.offset,
                 // Never before the one before it, whatever became of the clock: the oldest is the first by offset.
                 at_us: publication.stamps.ordered_us.max(self.newest.newest_us()),
-                weight: publication.weight() as u64,
-                value: (),
+                ..Newest::of(publication)
             };
             store.hold(header, &newest, publication);
             if let Some(before) = self.newest.insert(newest) {

@@ -164,14 +164,15 @@ pub(crate) enum Workload {
         /// Publishers.
         #[arg(long, default_value_t = 200)]
         publishers: usize,
-        /// Rooms they publish in, in turn.
-        #[arg(long, default_value_t = 20)]
+        /// Rooms they publish in, in turn. With few rooms a server joins what one subscriber gets into few writes,
+        /// and the generator, which takes each apart again, is full before it.
+        #[arg(long, default_value_t = 100)]
         rooms: usize,
         /// Subscribers of each.
         #[arg(long, default_value_t = 50)]
         subscribers: usize,
         /// Publications a second, unloaded.
-        #[arg(long, default_value_t = 200.0, value_parser = factor)]
+        #[arg(long, default_value_t = 400.0, value_parser = factor)]
         rate: f64,
         /// How many times the peak is offered.
         #[arg(long, default_value_t = 5.0, value_parser = factor)]

@@ -22,7 +22,7 @@ use crate::{
     LoadError, Target,
     part::{Command, Part},
     plan::{Plan, Share},
-    process::raise_descriptors,
+    process::{give_way, raise_descriptors},
 };
 
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -30,6 +30,9 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Serves a parent until that is satisfied, or gone.
 pub(crate) fn serve(target: &Target, plan: &Plan, share: Share) -> ExitCode {
     raise_descriptors();
+    if plan.is_patient(share) {
+        give_way();
+    }
     let outcome = obey(target, plan, share);
     let last_word = match &outcome {
         Ok(tally) => json!({"tally": tally}),

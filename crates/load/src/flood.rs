@@ -19,7 +19,7 @@ use crate::{
     report::{Report, ms},
     swarm::SLOT_NS,
     tally::Slot,
-    workload::{Watch, processes_figure},
+    workload::{Used, Watch, finish},
 };
 
 const UNLOADED: usize = 0;
@@ -28,7 +28,7 @@ const FLOOD: usize = 2;
 const AFTER: usize = 3;
 
 /// One step of the search, and the factor to the next; it ends when the best is known as well as that.
-const STEP: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_secs(3);
 const FACTOR: f64 = 1.5;
 const PRECISION: f64 = 1.06;
 /// A step whose acknowledgements are below this share of what was sent is past the peak, and so is one whose p99 is
@@ -38,6 +38,8 @@ const LATE: u64 = 3;
 const STEPS_MAX: usize = 32;
 /// A step that does not hold is tried again: a moment of the machine's own must not end the search.
 const TRIES: usize = 3;
+/// The search turns back when so many rates did not hold, each above the last: one of them may be the machine's, too.
+const FAILED_MAX: usize = 2;
 /// After the flood.
 const CALM: Duration = Duration::from_secs(5);
 /// Slots in a row that must be as before for it to be normal.
@@ -80,13 +82,16 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
     // Without a pause: the server is to come back by itself.
     crew.play_at(CALM, AFTER, vec![1e9 / base])?;
     crew.settle()?;
-    let cpu = watch.cpu();
-    let mut figures = Vec::from_iter(processes_figure(&crew));
-    let (tally, plan) = crew.finish()?;
+    let used = Used {
+        memory,
+        ..watch.used()
+    };
+    let elapsed = target.seconds * 2 + CALM;
+    let (mut report, tally) = finish(crew, used, elapsed)?;
     let answers = &tally.answers[0];
     let unloaded_p99 = ms(&answers.ack_us[UNLOADED], 0.99);
     let admitted_p99 = ms(&answers.ack_us[FLOOD], 0.99);
-    figures.extend([
+    report.figures.extend([
         ("unloaded_p99_ms", unloaded_p99),
         ("peak_per_second", peak),
         ("offered_per_second", flood.offered),
@@ -104,52 +109,59 @@ pub(crate) fn flood(target: &Target, plan: Plan, multiple: f64) -> Result<Report
     ]);
     let normal = seconds_until_normal(&tally.slots, limit_us);
     // A server that is not normal again within the time is told as one that takes longer than that.
-    figures.push(("seconds_until_normal", normal.unwrap_or(CALM.as_secs_f64() + 1.0)));
-    let elapsed = target.seconds * 2 + CALM;
-    let report = Report {
-        cpu,
-        memory,
-        figures,
-        ..Report::of(&plan, &tally, elapsed)
-    };
+    let normal = normal.unwrap_or(CALM.as_secs_f64() + 1.0);
+    report.figures.push(("seconds_until_normal", normal));
     report.print(target.json);
     Ok(report)
 }
 
 /// The most that was acknowledged a second, none of it too late.
 fn search(crew: &mut Crew, target: &Target, base: f64, limit_us: u64) -> Result<f64, LoadError> {
-    let (mut good, mut bad, mut peak): (f64, Option<f64>, f64) = (0.0, None, 0.0);
-    let mut rate = base;
+    let (mut good, mut bad, mut peak) = (0.0, f64::INFINITY, 0.0);
+    let (mut rate, mut failed) = (base, 0);
     for _ in 0..STEPS_MAX {
-        let mut holds = false;
-        for _ in 0..TRIES {
-            let step = measure(crew, SEARCH, rate, STEP)?;
-            holds = step.acknowledged >= step.offered * FOLLOWS && step.p99_us <= limit_us;
-            if !target.json {
-                step.print(holds);
+        match try_rate(crew, target, rate, limit_us)? {
+            Some(acknowledged) => {
+                peak = f64::max(peak, acknowledged);
+                good = rate;
+                if rate > bad {
+                    // What failed below was a moment of the machine's own.
+                    (bad, failed) = (f64::INFINITY, 0);
+                }
             }
-            if holds {
-                peak = peak.max(step.acknowledged);
-                break;
+            None => {
+                bad = f64::min(bad, rate);
+                failed += 1;
             }
         }
-        match holds {
-            true => good = rate,
-            false => bad = Some(rate),
-        }
-        if bad.is_some_and(|bad| bad / good.max(1.0) < PRECISION) {
+        if bad / f64::max(good, 1.0) < PRECISION {
             break;
         }
-        rate = match bad {
-            None => rate * FACTOR,
-            Some(bad) if good > 0.0 => (good * bad).sqrt(),
-            Some(bad) => bad / FACTOR,
+        rate = match failed {
+            0..FAILED_MAX => rate * FACTOR,
+            _ if good > 0.0 => (good * bad).sqrt(),
+            _ => bad / FACTOR,
         };
     }
     match peak > 0.0 {
         true => Ok(peak),
         false => Err(LoadError::Server(format!("does not hold {rate:.0}/s"))),
     }
+}
+
+/// What is acknowledged a second at a rate, if that holds in one of some tries.
+fn try_rate(crew: &mut Crew, target: &Target, rate: f64, limit_us: u64) -> Result<Option<f64>, LoadError> {
+    for _ in 0..TRIES {
+        let step = measure(crew, SEARCH, rate, STEP)?;
+        let holds = step.acknowledged >= step.offered * FOLLOWS && step.p99_us <= limit_us;
+        if !target.json {
+            step.print(holds);
+        }
+        if holds {
+            return Ok(Some(step.acknowledged));
+        }
+    }
+    Ok(None)
 }
 
 /// Plays at a rate, and waits for what is left of it.

@@ -9,6 +9,7 @@ use crate::{
     plan::Plan,
     process::{Cpu, Memory, resident_bytes, syn_retransmits},
     report::{Report, acks, ms},
+    tally::Tally,
 };
 
 /// Before a storm, and after it.
@@ -32,7 +33,15 @@ impl Watch {
         }
     }
 
-    pub(crate) fn cpu(&self) -> Option<Cpu> {
+    /// Both, until now.
+    pub(crate) fn used(&self) -> Used {
+        Used {
+            cpu: self.cpu(),
+            memory: self.memory(),
+        }
+    }
+
+    fn cpu(&self) -> Option<Cpu> {
         Some(Cpu::of(self.pid?).since(self.cpu))
     }
 
@@ -46,8 +55,25 @@ impl Watch {
     }
 }
 
-pub(crate) fn processes_figure(crew: &Crew) -> Option<(&'static str, f64)> {
-    (crew.processes() > 1).then_some(("processes", crew.processes() as f64))
+/// What the server used; none where its process is not known.
+pub(crate) struct Used {
+    pub(crate) cpu: Option<Cpu>,
+    pub(crate) memory: Option<Memory>,
+}
+
+/// Ends a run: what was counted in it, and the report that every workload gives, for its own figures to be added.
+pub(crate) fn finish(crew: Crew, used: Used, elapsed: Duration) -> Result<(Report, Tally), LoadError> {
+    let processes = crew.processes();
+    let (tally, plan) = crew.finish()?;
+    let mut report = Report {
+        cpu: used.cpu,
+        memory: used.memory,
+        ..Report::of(&plan, &tally, elapsed)
+    };
+    if processes > 1 {
+        report.figures.push(("processes", processes as f64));
+    }
+    Ok((report, tally))
 }
 
 /// Connects, plays a plan once, and reports.
@@ -65,15 +91,11 @@ fn play_for(target: &Target, plan: Plan, seconds: Duration) -> Result<Report, Lo
     // Before those that stood still begin to read.
     let memory = watch.memory();
     crew.settle()?;
-    let cpu = watch.cpu();
-    let figures = Vec::from_iter(processes_figure(&crew));
-    let (tally, plan) = crew.finish()?;
-    Ok(Report {
-        cpu,
+    let used = Used {
         memory,
-        figures,
-        ..Report::of(&plan, &tally, elapsed)
-    })
+        ..watch.used()
+    };
+    Ok(finish(crew, used, elapsed)?.0)
 }
 
 /// Bids alone, bids beside the flood, and again: what else the machine does hits both alike.
@@ -94,13 +116,7 @@ pub(crate) fn bid(target: &Target, plan: Plan) -> Result<Report, LoadError> {
         crew.rest(Duration::from_millis(300))?;
     }
     crew.settle()?;
-    let (cpu, memory) = (watch.cpu(), watch.memory());
-    let (tally, plan) = crew.finish()?;
-    let mut report = Report {
-        cpu,
-        memory,
-        ..Report::of(&plan, &tally, elapsed)
-    };
+    let (mut report, _) = finish(crew, watch.used(), elapsed)?;
     let p99 = |phase: usize| ms(&report.classes[0].phases[phase].1, 0.99);
     let (alone, beside) = (p99(0), p99(1));
     report.figures.push(("bids_alone_p99_ms", alone));
@@ -165,25 +181,20 @@ pub(crate) fn idle(target: &Target, plan: Plan) -> Result<Report, LoadError> {
     let cpu = watch.cpu();
     // What was needed only for opening is given back meanwhile.
     crew.rest(target.seconds)?;
-    let mut figures = vec![
+    let memory = watch.memory();
+    let (mut report, _) = finish(crew, Used { cpu, memory }, opened)?;
+    report.figures.extend([
         ("connections", count),
         ("connects_per_second", count / opened.as_secs_f64()),
-    ];
-    figures.extend(processes_figure(&crew));
-    if let Some(cpu) = cpu {
-        figures.push(("cpu_us_per_connection", cpu.total().as_secs_f64() * 1e6 / count));
+    ]);
+    if let Some(cpu) = report.cpu {
+        let us = cpu.total().as_secs_f64() * 1e6;
+        report.figures.push(("cpu_us_per_connection", us / count));
     }
-    if let Some(memory) = watch.memory() {
-        let more = memory.after.saturating_sub(memory.before);
-        figures.push(("memory_bytes_per_connection", more as f64 / count));
+    if let Some(memory) = &report.memory {
+        let more = memory.after.saturating_sub(memory.before) as f64;
+        report.figures.push(("memory_bytes_per_connection", more / count));
     }
-    let (memory, (tally, plan)) = (watch.memory(), crew.finish()?);
-    let report = Report {
-        cpu,
-        memory,
-        figures,
-        ..Report::of(&plan, &tally, opened)
-    };
     report.print(target.json);
     Ok(report)
 }
@@ -210,22 +221,13 @@ pub(crate) fn storm(target: &Target, plan: Plan, wait_restart: bool) -> Result<R
     let watch = Watch::begin(target);
     let before = syn_retransmits();
     let elapsed = crew.open()?;
-    let mut figures = vec![
+    let retransmitted = syn_retransmits().saturating_sub(before);
+    let (mut report, _) = finish(crew, watch.used(), elapsed)?;
+    report.figures.extend([
         ("connections", connections as f64),
         ("seconds_until_all_are_back", elapsed.as_secs_f64()),
-        (
-            "retransmitted_syns",
-            syn_retransmits().saturating_sub(before) as f64,
-        ),
-    ];
-    figures.extend(processes_figure(&crew));
-    let (cpu, memory, (tally, plan)) = (watch.cpu(), watch.memory(), crew.finish()?);
-    let report = Report {
-        cpu,
-        memory,
-        figures,
-        ..Report::of(&plan, &tally, elapsed)
-    };
+        ("retransmitted_syns", retransmitted as f64),
+    ]);
     report.print(target.json);
     Ok(report)
 }
@@ -268,21 +270,12 @@ pub(crate) fn busy_storm(target: &Target, plan: Plan, loss: Loss) -> Result<Repo
     elapsed += began.elapsed();
     elapsed += crew.play(STORM_CALM, 2)?;
     crew.settle()?;
-    let mut figures = vec![
+    let retransmitted = syn_retransmits().saturating_sub(before);
+    let (mut report, tally) = finish(crew, watch.used(), elapsed)?;
+    report.figures.extend([
         ("connections", connections as f64),
-        (
-            "retransmitted_syns",
-            syn_retransmits().saturating_sub(before) as f64,
-        ),
-    ];
-    figures.extend(processes_figure(&crew));
-    let (cpu, memory, (tally, plan)) = (watch.cpu(), watch.memory(), crew.finish()?);
-    let mut report = Report {
-        cpu,
-        memory,
-        figures,
-        ..Report::of(&plan, &tally, elapsed)
-    };
+        ("retransmitted_syns", retransmitted as f64),
+    ]);
     if let (Some(lost), true) = (lost, back) {
         let seconds = until_back.saturating_duration_since(lost).as_secs_f64();
         report.figures.push(("seconds_until_all_are_back", seconds));
@@ -302,14 +295,8 @@ pub(crate) fn publish(target: &Target, plan: Plan) -> Result<Report, LoadError> 
     let watch = Watch::begin(target);
     let elapsed = crew.play(target.seconds, 0)?;
     crew.settle()?;
-    let (cpu, memory) = (watch.cpu(), watch.memory());
-    let (tally, plan) = crew.finish()?;
+    let (mut report, tally) = finish(crew, watch.used(), elapsed)?;
     let answers = &tally.answers[0];
-    let mut report = Report {
-        cpu,
-        memory,
-        ..Report::of(&plan, &tally, elapsed)
-    };
     report.classes = vec![acks(answers)];
     let per_second = answers.acknowledged as f64 / elapsed.as_secs_f64();
     report.figures.push(("acknowledged_per_second", per_second));

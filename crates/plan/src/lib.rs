@@ -12,12 +12,18 @@
 //! compute the same. The same seed gives the same bytes on every machine: chance is drawn by a counter
 //! (`draw`), and what is not exact in IEEE 754 comes from `libm`, never from the platform.
 
+pub mod compile;
+pub mod component;
 pub mod draw;
+pub mod engine;
+pub mod erlang;
+pub mod file;
 pub mod histogram;
 pub mod network;
 pub mod outcome;
 pub mod plan;
 pub mod price;
+pub mod shape;
 
 pub use network::Network;
 pub use outcome::Outcome;

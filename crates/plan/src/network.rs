@@ -30,7 +30,8 @@ pub struct Network {
     pub connect: Vec<Step>,
     /// The stations that hold connections: cut off when one of their machines dies.
     pub edge: Option<StationId>,
-    /// Failures, by time; the random ones are already drawn for replication 0 and drawn anew for the others.
+    /// Failures that happen for sure, by time; [`random_faults`](crate::compile::random_faults) draws the others for each
+    /// replication.
     pub faults: Vec<TimedFault>,
     pub random: RandomFaults,
     /// One way between a user and the first node.
@@ -39,6 +40,9 @@ pub struct Network {
     pub slow_readers: f64,
     pub slow_reader_rate: f64,
     pub outbox_bytes: f64,
+    /// Coalescible flows are sent at most this often to one reader, who waits evenly up to the time between two; 0 is as
+    /// they come. What a receiver costs in the steps counts with it already.
+    pub conflate_rate: f64,
     /// Share of the users that publishes ten times as much.
     pub abuse: f64,
     /// An outage counts as one from the first moment; later than this many seconds is as bad as none, by flow.
@@ -123,6 +127,10 @@ pub struct Station {
     pub repair: f64,
     /// Only one machine does the work; the others stand by, and take over after this many seconds.
     pub takeover: Option<f64>,
+    /// Failure domains its machines are spread over, in turn.
+    pub zones: u32,
+    /// Seconds over which a machine that leaves in order sends its connections away.
+    pub drain: f64,
 }
 
 /// Machines that come and go.
@@ -148,6 +156,8 @@ pub struct Flow {
     pub bytes: f64,
     /// How many receive one: (receivers, share of the publications), by receivers.
     pub receivers: Vec<(f64, f64)>,
+    /// Users of whom `receivers` is true, if rooms grow with them; 0 if they do not.
+    pub receivers_at: f64,
     /// The largest room in the busiest hour.
     pub receivers_max: f64,
     pub coalescible: bool,
@@ -265,4 +275,25 @@ pub struct RandomFaults {
     pub crashes_per_year: f64,
     pub deploys_per_week: f64,
     pub common_cause: f64,
+}
+
+/// Memory of what is managed: never short.
+const MANAGED_MEMORY: f64 = 1e15;
+
+impl Network {
+    /// Share of a flow's deliveries that is sent: a newer one takes the place of the others.
+    pub fn kept(&self, flow: &Flow) -> f64 {
+        if flow.coalescible && self.conflate_rate > 0.0 && flow.rate > self.conflate_rate {
+            self.conflate_rate / flow.rate
+        } else {
+            1.0
+        }
+    }
+}
+
+impl Station {
+    /// Whether somebody else runs it: none of its machines crashes by itself, and its memory is no concern.
+    pub fn is_managed(&self) -> bool {
+        self.memory >= MANAGED_MEMORY
+    }
 }

@@ -355,7 +355,7 @@ pub struct Failures {
     pub scheduled: Vec<Failure>,
     /// Crashes of one machine a year, on average.
     pub crashes_per_year: f64,
-    /// Deploys a week, each of all `ws` and `server` machines in turn.
+    /// Deploys a week, each of all `ws`, `server` and `worker` machines in turn.
     pub deploys_per_week: f64,
     /// Share of failures that strikes all machines of a node at once.
     pub common_cause: f64,

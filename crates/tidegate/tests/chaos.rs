@@ -33,7 +33,7 @@ const IN_FLIGHT: &str = "in_flight_max = 1000\n";
 
 #[test]
 fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
-    let (_dir, server) = server(IN_FLIGHT);
+    let server = server(IN_FLIGHT);
     // 2.4 MB published in two seconds, of which 25 kB a second are read.
     let words = [
         "slow",
@@ -85,7 +85,7 @@ fn a_trickling_reader_of_a_latest_room_is_given_the_newest_and_told_the_rest() {
 #[test]
 fn stopped_readers_of_a_reliable_room_are_closed_and_come_back_to_all_they_missed() {
     let limits = "outbox_age_max = \"100ms\"\noutbox_bytes_max = \"4MiB\"\nsend_buffer_bytes = \"16KiB\"\n";
-    let (_dir, server) = server(limits);
+    let server = server(limits);
     // 800 kB for each of the stopped: more than the kernels hold, and less than a replay may weigh.
     let words = [
         "slow",
@@ -110,7 +110,7 @@ fn stopped_readers_of_a_reliable_room_are_closed_and_come_back_to_all_they_misse
 
 #[test]
 fn bids_come_whole_over_a_connection_on_which_cursors_are_dropped() {
-    let (_dir, server) = server(IN_FLIGHT);
+    let server = server(IN_FLIGHT);
     let words = [
         "mixed",
         "--bid",
@@ -135,7 +135,7 @@ fn bids_come_whole_over_a_connection_on_which_cursors_are_dropped() {
 
 #[test]
 fn bursts_of_publications_in_parts_come_whole() {
-    let (_dir, server) = server(IN_FLIGHT);
+    let server = server(IN_FLIGHT);
     // Above 16 KiB a frame travels in parts.
     let words = [
         "burst",
@@ -158,7 +158,7 @@ fn bursts_of_publications_in_parts_come_whole() {
 
 #[test]
 fn a_hot_room_and_quiet_ones_get_everything() {
-    let (_dir, server) = server(IN_FLIGHT);
+    let server = server(IN_FLIGHT);
     let words = [
         "hot",
         "--subscribers=400",
@@ -175,7 +175,7 @@ fn a_hot_room_and_quiet_ones_get_everything() {
 
 #[test]
 fn chat_cursors_ticks_and_presence_go_over_the_same_connections() {
-    let (_dir, server) = server(IN_FLIGHT);
+    let server = server(IN_FLIGHT);
     let words = ["mixed", "--rooms=4", "--members=10", "--churn=10", "--seconds=2"];
     let report = load(&server, &words);
     for (name, published) in [("chat", 8), ("cursors", 400), ("ticks", 160)] {
@@ -190,7 +190,7 @@ fn chat_cursors_ticks_and_presence_go_over_the_same_connections() {
 #[test]
 fn those_that_never_finish_a_head_or_a_frame_are_ended_and_harm_nobody() {
     let limits = "handshake_timeout = \"500ms\"\nconnect_timeout = \"500ms\"\n";
-    let (_dir, server) = server(limits);
+    let server = server(limits);
     let before = resident(&server);
     let address = server.address();
     let head = b"GET /v1/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -227,7 +227,7 @@ fn those_that_never_finish_a_head_or_a_frame_are_ended_and_harm_nobody() {
 
 #[test]
 fn floods_of_joins_are_each_answered_once_and_bounded() {
-    let (_dir, server) = server("rooms_max = 50\n");
+    let server = server("rooms_max = 50\n");
     let before = resident(&server);
     let address = server.address();
     let mut talk = Talk::begin(&address);
@@ -268,7 +268,7 @@ fn floods_of_joins_are_each_answered_once_and_bounded() {
 
 #[test]
 fn a_peer_that_hangs_is_let_go_and_the_others_get_everything() {
-    let (_dir, server) = server("ping_interval = \"500ms\"\noutbox_bytes_max = \"64KiB\"\n");
+    let server = server("ping_interval = \"500ms\"\noutbox_bytes_max = \"64KiB\"\n");
     let before = resident(&server);
     let address = server.address();
     let url = format!("ws://{address}/v1/ws");
@@ -314,7 +314,7 @@ fn a_peer_that_hangs_is_let_go_and_the_others_get_everything() {
 
 #[test]
 fn a_sum_that_does_not_add_up_is_named_and_ends_a_run_with_status_2() {
-    let (_dir, server) = server(IN_FLIGHT);
+    let server = server(IN_FLIGHT);
     // Said to be reliable, which it is not: what is conflated must not be.
     let words = [
         "slow",
@@ -339,15 +339,12 @@ fn a_sum_that_does_not_add_up_is_named_and_ends_a_run_with_status_2() {
 // --- helpers
 
 /// A server with these lines under `[limits]`.
-fn server(limits: &str) -> (tempfile::TempDir, Server) {
-    let dir = tempfile::tempdir().expect("a directory");
+fn server(limits: &str) -> Server {
     let config = format!(
         "[limits]\n{limits}\n[engine]\nkind = \"memory\"\n[[namespace]]\nname = \"load\"\n[[namespace]]\nname = \"latest\"\nlane = \
          \"latest\"\n[[namespace]]\nname = \"lossy\"\nlane = \"lossy\"\ndeadline = \"100ms\"\n"
     );
-    let mut server = Server::new(dir.path(), &config);
-    server.start();
-    (dir, server)
+    Server::started(&config)
 }
 
 /// Keeps up with a room of keys, until it got or was told all that is due.

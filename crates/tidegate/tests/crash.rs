@@ -49,15 +49,9 @@ type Acknowledged = Arc<Mutex<BTreeMap<String, (String, String, u64)>>>;
 
 #[test]
 fn kill_nine_loses_nothing_acknowledged() {
-    let rounds: u32 = std::env::var("CRASH_ROUNDS").map_or(50, |n| n.parse().expect("a number"));
-    let seed: u64 =
-        std::env::var("CRASH_SEED").map_or_else(|_| rand::random(), |n| n.parse().expect("a number"));
-    println!("CRASH_SEED={seed} CRASH_ROUNDS={rounds} replays this run's kill times");
-    let mut chance = support::Chance::new(seed);
+    let (rounds, mut chance) = support::rounds_and_chance(50);
 
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut server = Server::new(dir.path(), CONFIG);
-    server.start();
+    let mut server = Server::started(CONFIG);
 
     let stop = Arc::new(AtomicBool::new(false));
     let acknowledged = Acknowledged::default();

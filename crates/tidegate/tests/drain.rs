@@ -26,11 +26,8 @@ replay_max = 100000
 name = "chat"
 "#;
 
-fn server(more: &str) -> (tempfile::TempDir, Server) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut server = Server::new(dir.path(), &format!("{more}{CONFIG}"));
-    server.start();
-    (dir, server)
+fn server(more: &str) -> Server {
+    Server::started(&format!("{more}{CONFIG}"))
 }
 
 /// A storm of 300 subscribers and 4 publishers, once all are connected and publications flow.
@@ -123,7 +120,7 @@ fn assert_slots_are_even_and_kept(report: &Value) {
 
 #[test]
 fn all_come_back_at_their_slots_to_the_process_that_replaces_the_one_that_stopped() {
-    let (_dir, mut server) = server("drain = { reconnects_per_second = 100, first_slot = \"2s\" }\n");
+    let mut server = server("drain = { reconnects_per_second = 100, first_slot = \"2s\" }\n");
     let storm = Storm::begin(&server, &["--drain"]);
     let mut readers: Vec<Reader> = (0..10).map(|_| Reader::join(&server)).collect();
     publish(&server, 1..=50);
@@ -217,7 +214,7 @@ impl Reader {
 #[test]
 fn all_go_elsewhere_one_after_the_other_while_the_rest_is_served() {
     // Elsewhere is, with an engine of this machine's, a process that starts when this one has ended.
-    let (_dir, mut server) = server("drain = { reconnects_per_second = 100, come_back = \"elsewhere\" }\n");
+    let mut server = server("drain = { reconnects_per_second = 100, come_back = \"elsewhere\" }\n");
     let storm = Storm::begin(&server, &["--drain", "--processes=2"]);
     server.terminate();
     assert_eq!(server.ended(), Some(0));
@@ -235,7 +232,7 @@ fn all_go_elsewhere_one_after_the_other_while_the_rest_is_served() {
 
 #[test]
 fn after_a_crash_they_come_back_spread_over_the_servers_window() {
-    let (_dir, mut server) = server("limits.reconnect_window = \"5s\"\n");
+    let mut server = server("limits.reconnect_window = \"5s\"\n");
     let storm = Storm::begin(&server, &["--wait-restart"]);
     server.kill();
     server.start();
@@ -249,7 +246,7 @@ fn after_a_crash_they_come_back_spread_over_the_servers_window() {
 #[test]
 fn a_second_signal_ends_at_once() {
     // Slots so far apart that waiting for them would take hours.
-    let (_dir, mut server) =
+    let mut server =
         server("drain = { reconnects_per_second = 1, within = \"1h\", come_back = \"elsewhere\" }\n");
     let mut clients: Vec<Client> = (0..100)
         .map(|n| Client::connect(&server.address(), &format!("user-{n}")).expect("it listens"))
@@ -280,7 +277,7 @@ fn slot(client: &mut Client) -> Option<u64> {
 #[test]
 fn a_share_goes_by_one_command_and_all_by_another() {
     let key = "operator-0123456789";
-    let (_dir, mut server) = server(&format!(
+    let mut server = server(&format!(
         "api.keys = [{{ name = \"operator\", secret = \"{key}\", scopes = [\"admin\"] }}]\n"
     ));
     let mut clients: Vec<Client> = (0..10)

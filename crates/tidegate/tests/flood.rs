@@ -66,9 +66,7 @@ fn flood(address: &str, publisher: u64) -> (Vec<u64>, u64) {
 
 #[test]
 fn a_flood_is_answered_and_its_sums_add_up() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut server = Server::new(dir.path(), CONFIG);
-    server.start();
+    let server = Server::started(CONFIG);
     let address = server.address();
     let mut reader = Client::connect(&address, "reader").expect("the server is there");
     assert!(reader.send(&json!({"id": 2, "join": {"room": "flood:a"}})));

@@ -19,7 +19,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
 fn several_processes_count_what_one_does() {
-    let (_dir, server) = server("");
+    let server = server("");
     let viral = [
         "viral",
         "--subscribers",
@@ -80,7 +80,7 @@ fn several_processes_count_what_one_does() {
 
 #[test]
 fn silent_connections_are_shared_too() {
-    let (_dir, server) = server("");
+    let server = server("");
     let silent = ["--connections", "50", "--rooms", "5", "--processes", "3"];
     let idle = load(&server, &["idle", "--seconds", "0.1"], &silent);
     assert_eq!(
@@ -101,7 +101,7 @@ fn silent_connections_are_shared_too() {
 
 #[test]
 fn one_that_runs_out_of_descriptors_splits_by_itself() {
-    let (_dir, server) = server("");
+    let server = server("");
     let limited = |words: &[&str]| {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]);
@@ -133,14 +133,14 @@ fn one_that_runs_out_of_descriptors_splits_by_itself() {
 
 #[test]
 fn what_cannot_be_split_says_so() {
-    let (_dir, server) = server("");
+    let server = server("");
     let output = run(&server, &["publish", "--publishers", "5"], &["--processes", "2"]);
     assert_failure(&output, &["`publish`", "one process only"]);
 }
 
 #[test]
 fn a_server_that_refuses_is_quoted_with_the_way_out() {
-    let (_dir, server) = server("[limits]\nconnections_max = 10\n");
+    let server = server("[limits]\nconnections_max = 10\n");
     let rooms = ["rooms", "--rooms", "4", "--subscribers", "5"];
     for processes in ["1", "2"] {
         let output = run(&server, &rooms, &["--processes", processes]);
@@ -160,7 +160,7 @@ fn a_server_that_refuses_is_quoted_with_the_way_out() {
 
 #[test]
 fn one_killed_process_ends_the_run_in_words() {
-    let (_dir, server) = server("");
+    let server = server("");
     let generator = spawn(&server);
     let children = three_children(&generator);
     kill(children[1], Signal::KILL);
@@ -174,7 +174,7 @@ fn one_killed_process_ends_the_run_in_words() {
 
 #[test]
 fn one_that_hangs_ends_the_run_in_words() {
-    let (_dir, server) = server("");
+    let server = server("");
     let generator = spawn(&server);
     let children = three_children(&generator);
     kill(children[2], Signal::STOP);
@@ -185,7 +185,7 @@ fn one_that_hangs_ends_the_run_in_words() {
 
 #[test]
 fn processes_whose_parent_is_killed_end() {
-    let (_dir, server) = server("");
+    let server = server("");
     let mut generator = spawn(&server);
     let children = three_children(&generator);
     generator.kill().expect("it runs");
@@ -195,14 +195,11 @@ fn processes_whose_parent_is_killed_end() {
 
 // --- helpers
 
-fn server(more: &str) -> (tempfile::TempDir, Server) {
-    let dir = tempfile::tempdir().expect("a directory");
+fn server(more: &str) -> Server {
     let config = format!(
         "{more}[engine]\nkind = \"memory\"\n[auth]\nsecret = \"{SECRET}\"\n[[namespace]]\nname = \"load\"\n"
     );
-    let mut server = Server::new(dir.path(), &config);
-    server.start();
-    (dir, server)
+    Server::started(&config)
 }
 
 fn arguments(server: &Server, words: &[&str], more: &[&str]) -> Vec<String> {

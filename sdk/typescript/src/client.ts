@@ -3,6 +3,19 @@
 import type { Clock } from "./clock.js";
 import { CODECS, type Message } from "./codec.js";
 import { Emitter } from "./emitter.js";
+import {
+  type HistoryOptions,
+  type JoinOptions,
+  LIMITS,
+  type Limits,
+  type Published,
+  type PublishOptions,
+  RejectError,
+  type Rejected,
+  type RoomListener,
+  type State,
+  type Wishes,
+} from "./face.js";
 import type {
   Connected,
   GapReason,
@@ -14,20 +27,7 @@ import type {
   Position,
   Publication,
 } from "./frames.js";
-import {
-  type HistoryOptions,
-  type JoinOptions,
-  LIMITS,
-  type Limits,
-  type Published,
-  type PublishOptions,
-  RejectError,
-  type Rejected,
-  type RoomListener,
-  Session,
-  type State,
-  type Wishes,
-} from "./session.js";
+import { Session } from "./session.js";
 
 /** The longest that setTimeout can wait, milliseconds. */
 const TIMER_MAX = 2 ** 31 - 1;

@@ -6,8 +6,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { CODECS, type Message } from "../src/codec.js";
 import { CLOSES } from "../src/codes.js";
+import { LIMITS, RejectError, type RoomListener, type State, type Wishes } from "../src/face.js";
 import { type Connected, type Fields, type Joined, type Publication, toBase64 } from "../src/frames.js";
-import { LIMITS, RejectError, type RoomListener, Session, type State, type Wishes } from "../src/session.js";
+import { Session } from "../src/session.js";
 import { readCommand, writeFrame } from "./wire.js";
 
 const dir = new URL("../../../conformance/", import.meta.url);

@@ -2,16 +2,9 @@
 
 import { beforeEach, describe, expect, test } from "vitest";
 import { CODECS } from "../src/codec.js";
+import { type JoinOptions, LIMITS, type Limits, type Rejected, type RejectError, type State } from "../src/face.js";
 import type { Publication } from "../src/frames.js";
-import {
-  LIMITS,
-  type JoinOptions,
-  type Limits,
-  type Rejected,
-  type RejectError,
-  Session,
-  type State,
-} from "../src/session.js";
+import { Session } from "../src/session.js";
 
 const EPOCH = "00000000000000aa";
 

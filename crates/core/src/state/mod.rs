@@ -14,7 +14,7 @@ pub mod serve;
 use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
-use tidegate_wire::Offset;
+use tidegate_wire::{Offset, Publication};
 
 /// What one key weighs in memory besides its publication: two nodes of trees.
 pub const KEY_OVERHEAD: usize = 128;
@@ -28,10 +28,34 @@ pub struct Newest<T> {
     pub offset: Offset,
     /// When that was ordered, microseconds since the Unix epoch.
     pub at_us: u64,
-    /// What it weighs ([`tidegate_wire::Publication::weight`]).
+    /// What it weighs ([`Publication::weight`]).
     pub weight: u64,
     /// Itself, or what says where it is.
     pub value: T,
+}
+
+impl Newest<()> {
+    /// What a publication is as its key's newest.
+    pub fn of(publication: &Publication) -> Self {
+        Self {
+            key: publication.key.clone(),
+            offset: publication.offset,
+            at_us: publication.stamps.ordered_us,
+            weight: publication.weight() as u64,
+            value: (),
+        }
+    }
+
+    /// The same, with a value.
+    pub fn with<T>(self, value: T) -> Newest<T> {
+        Newest {
+            key: self.key,
+            offset: self.offset,
+            at_us: self.at_us,
+            weight: self.weight,
+            value,
+        }
+    }
 }
 
 /// See the module.

@@ -14,10 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use tidegate_wire::{
-    Offset, Position, Publication, Reject, RejectCode,
-    frame::{Join, Wishes},
-};
+use tidegate_wire::{Offset, Position, Publication, Reject, frame::Wishes};
 
 use super::{Newest, State};
 use crate::{
@@ -89,7 +86,8 @@ impl Served {
                 deleted.insert(publication.key.clone(), publication.offset);
             }
         } else {
-            self.newest.insert(of(publication.clone()));
+            self.newest
+                .insert(Newest::of(publication).with(publication.clone()));
         }
         self.keep_bounds(policy, now_us);
     }
@@ -104,7 +102,7 @@ impl Served {
                 .get(&publication.key)
                 .is_some_and(|at| *at > publication.offset);
             if publication.offset <= head && !is_deleted {
-                self.newest.insert(of(publication));
+                self.newest.insert(Newest::of(&publication).with(publication));
             }
         }
         self.keep_bounds(policy, now_us);
@@ -186,16 +184,6 @@ impl Snapshot {
     }
 }
 
-fn of(publication: Publication) -> Newest<Publication> {
-    Newest {
-        key: publication.key.clone(),
-        offset: publication.offset,
-        at_us: publication.stamps.ordered_us,
-        weight: publication.weight() as u64,
-        value: publication,
-    }
-}
-
 /// Gives a joiner the next slice of the state it was promised. Returns whether that was the last.
 pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'_>) -> bool {
     let (lane, epoch) = (room.policy.lane, room.epoch());
@@ -226,9 +214,7 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
         epoch,
         offset: snapshot.to,
     };
-    for gap in left_out.gaps(&room.name, position) {
-        slice.extend_from_slice(&out.encoder.push(link, &gap));
-    }
+    slice.append(&mut left_out.frames(&room.name, position, link, out.encoder));
     let batch = Batch {
         bytes: slice.into(),
         left_out,
@@ -247,20 +233,6 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
     subscriber.snapshot = None;
     room.state_readers -= 1;
     true
-}
-
-/// A namespace without state has none to give.
-pub(crate) fn check_join(join: &Join, policy: &Policy) -> Result<(), Reject> {
-    match join.state && policy.state.is_none() {
-        true => Err(no_state(policy)),
-        false => Ok(()),
-    }
-}
-
-/// The namespace keeps no state.
-pub(crate) fn no_state(policy: &Policy) -> Reject {
-    let detail = format!("namespace {:?} keeps no state", policy.namespace);
-    Reject::new(RejectCode::Disabled, detail)
 }
 
 impl Shard {

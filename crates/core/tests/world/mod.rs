@@ -5,6 +5,8 @@
 //! told to hold its answers. It is the naive twin the model test compares with.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod px;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     io::IoSlice,
@@ -730,4 +732,9 @@ pub fn grant(pattern: &str, rights: &[Right]) -> Grant {
             .iter()
             .fold(Rights::default(), |all, right| all.with(*right)),
     }
+}
+
+/// Publications whose text is their number.
+pub fn numbers(from: u64, to: u64) -> Vec<(u64, String)> {
+    (from..=to).map(|n| (n, n.to_string())).collect()
 }

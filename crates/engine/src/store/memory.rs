@@ -85,14 +85,7 @@ impl MemoryStore {
 
     pub(super) fn load_state(&self, header: &Header) -> Vec<Newest<()>> {
         let held = self.held.get(&header.id).into_iter().flatten();
-        let newest = |(offset, publication): (&Offset, &Publication)| Newest {
-            key: publication.key.clone(),
-            offset: *offset,
-            at_us: publication.stamps.ordered_us,
-            weight: publication.weight() as u64,
-            value: (),
-        };
-        held.map(newest).collect()
+        held.map(|(_, publication)| Newest::of(publication)).collect()
     }
 
     pub(super) fn has_state(&self, header: &Header) -> bool {

@@ -115,6 +115,8 @@ pub(crate) struct Plan {
     pub(crate) streams: Vec<Stream>,
     /// So many groups of subscribers, the first ones, are in processes of their own.
     pub(crate) apart: usize,
+    /// Of what those apart get only the number matters, not when: on a core they share they give way to the first process.
+    pub(crate) is_apart_patient: bool,
 }
 
 impl Plan {
@@ -151,6 +153,11 @@ impl Plan {
             true => share.index == 0,
             false => share.has(number),
         }
+    }
+
+    /// Whether nothing of this share is measured by the clock.
+    pub(crate) fn is_patient(&self, share: Share) -> bool {
+        self.is_apart_patient && share.index > 0
     }
 
     /// How many processes it takes where each may open so many descriptors; `forced` is what

@@ -171,8 +171,9 @@ impl Plan {
             slotted: Some(3),
             subscribers: rooms.iter().map(|room| (member(room, 0), subscribers)).collect(),
             publishers: vec![Role::default(); publishers],
-            // What publishers hear must not wait in our own queue behind what subscribers do.
+            // What publishers hear must not wait in our own queue, or for our own core, behind what subscribers do.
             apart: rooms.len(),
+            is_apart_patient: true,
             streams: vec![stream("flood", rooms, 0..publishers, rate)],
         }
     }

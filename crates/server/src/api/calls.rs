@@ -57,17 +57,10 @@ impl Calls {
     }
 
     pub(super) fn counters(&self) -> LimitCounters {
-        let Some(limiter) = self.limiter() else {
-            return LimitCounters::default();
-        };
-        LimitCounters {
-            limit: limiter.limit().into(),
-            in_flight: limiter.in_flight().into(),
-            latency_ns: limiter.latency().as_nanos() as u64,
-            refused_total: limiter.refused_total,
-            probes_total: limiter.probes_total,
-            ..LimitCounters::default()
-        }
+        let limiter = self.limiter();
+        limiter
+            .map(|limiter| LimitCounters::of(&limiter))
+            .unwrap_or_default()
     }
 
     fn limiter(&self) -> Option<MutexGuard<'_, Limiter>> {

@@ -14,6 +14,7 @@ mod calls;
 mod engine;
 mod metrics;
 mod problem;
+mod publishing;
 mod routes;
 mod sending_away;
 mod serve;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    Extension, Router,
+    Router,
     body::{Body, Bytes, HttpBody},
     extract::{DefaultBodyLimit, FromRequest, MatchedPath, Path, Query, Request, State as Extract},
     http::{HeaderMap, Method, Response, StatusCode, header},
@@ -17,29 +17,21 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tidegate_core::{
-    Policy,
-    admission::{Class, Marks},
-    check_lane,
-    request::{Event, HistoryQuery, NewPublication, Request as EngineRequest, Source, StateQuery},
+    policy::unknown_namespace,
+    request::{Event, HistoryQuery, Request as EngineRequest, StateQuery},
     shard::RoomOrder,
 };
 use tidegate_engine::Health;
-use tidegate_wire::{
-    Codec, Payload, Position, Reject, RejectCode, RoomName,
-    frame::Ok as Reply,
-    json as wire_json,
-    publication::{KEY_BYTES_MAX, MSG_ID_BYTES_MAX},
-};
+use tidegate_wire::{Codec, Position, Reject, RejectCode, RoomName, frame::Ok as Reply, json as wire_json};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
 
 use super::{
-    State, assets,
-    engine::{Answer, EngineClient},
-    metrics,
+    State, assets, metrics,
     problem::Problem,
+    publishing::{batch, broadcast, publish},
     sending_away::{drain, rebalance, refuse_while_draining},
 };
 use crate::{auth::Scope, control::ShardCommand, edge::handshake::TARGET};
@@ -62,8 +54,6 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/metrics"),
 ];
 
-/// Publications in one batch, rooms in one broadcast.
-const BATCH_MAX: usize = 1_000;
 /// Rooms in one page.
 const ROOMS_MAX: usize = 1_000;
 /// Bytes of one history page.
@@ -71,8 +61,6 @@ const PAGE_BYTES_MAX: usize = 256 << 10;
 /// Keys in one page of a state: what is asked for by default, and at most.
 const STATE_DEFAULT: u32 = 200;
 const STATE_MAX: u32 = 1_000;
-/// Longest `Idempotency-Key`: with a batch's index behind it, it is a message id.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 56;
 /// A shard answers within a turn, or it is in trouble.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -80,9 +68,6 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 pub(super) type Shared = Extract<Arc<State>>;
 pub(super) type Answered = Result<Response<Body>, Problem>;
-
-/// When to publish again while memory is short.
-const SHED_RETRY_MS: u32 = 2_000;
 
 pub(super) fn router(state: Arc<State>) -> Router {
     // Who may not is told so from the head alone: a stranger cannot make us hold a body.
@@ -147,7 +132,7 @@ async fn no_upgrade() -> Response<Body> {
 pub(super) struct Whole {
     pub(super) body: Bytes,
     /// When the answer is due, the time for the body included.
-    deadline: Instant,
+    pub(super) deadline: Instant,
 }
 
 impl FromRequest<Arc<State>> for Whole {
@@ -183,7 +168,7 @@ impl FromRequest<Arc<State>> for Whole {
 
 /// Who calls: the name of the API key.
 #[derive(Clone)]
-struct Caller(String);
+pub(super) struct Caller(pub(super) String);
 
 async fn authorize(
     Extract((state, scope)): Extract<(Arc<State>, Scope)>,
@@ -224,254 +209,6 @@ fn caller(state: &State, headers: &HeaderMap, scope: Scope) -> Result<Caller, Pr
             let detail = format!("the key {:?} lacks the scope for this", key.name);
             Err(Problem::new(StatusCode::FORBIDDEN, "not allowed", detail))
         }
-    }
-}
-
-// ---- publishing ------------------------------------------------------------------
-
-#[derive(Deserialize)]
-struct PublishBody<'a> {
-    room: String,
-    lane: Option<String>,
-    #[serde(borrow, default, deserialize_with = "wire_json::present")]
-    data: Option<&'a RawValue>,
-    bytes: Option<String>,
-    #[serde(default)]
-    delete: bool,
-    #[serde(default)]
-    msg: String,
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    from: String,
-}
-
-#[derive(Deserialize)]
-struct BatchBody<'a> {
-    #[serde(borrow)]
-    publications: Vec<PublishBody<'a>>,
-}
-
-#[derive(Deserialize)]
-struct BroadcastBody<'a> {
-    rooms: Vec<String>,
-    lane: Option<String>,
-    #[serde(borrow, default, deserialize_with = "wire_json::present")]
-    data: Option<&'a RawValue>,
-    bytes: Option<String>,
-    #[serde(default)]
-    delete: bool,
-    #[serde(default)]
-    msg: String,
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    from: String,
-}
-
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
-}
-
-/// The message id that an `Idempotency-Key` stands for.
-fn idempotency(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = value
-        .to_str()
-        .ok()
-        .filter(|key| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()));
-    match key {
-        Some(key) => Ok(Some(key.to_owned())),
-        None => {
-            let detail = format!("Idempotency-Key is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible characters");
-            Err(Problem::bad_request(detail))
-        }
-    }
-}
-
-async fn publish(
-    Extract(state): Shared,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    Whole { body, deadline }: Whole,
-) -> Answered {
-    let mut publish: PublishBody = read(&body)?;
-    if let Some(key) = idempotency(&headers)? {
-        publish.msg = key;
-    }
-    let publication = new_publication(&state, &caller, &publish)?;
-    let answer = submit(&state, publication)?;
-    let published = published(&state.engine, answer, deadline).await?;
-    Ok(axum::Json(published).into_response())
-}
-
-async fn batch(
-    Extract(state): Shared,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    Whole { body, deadline }: Whole,
-) -> Answered {
-    let mut batch: BatchBody = read(&body)?;
-    bounded("publications", batch.publications.len())?;
-    if let Some(key) = idempotency(&headers)? {
-        for (place, publish) in batch.publications.iter_mut().enumerate() {
-            publish.msg = format!("{key}#{place}");
-        }
-    }
-    let publications = batch
-        .publications
-        .iter()
-        .map(|publish| new_publication(&state, &caller, publish));
-    all(&state, publications.collect(), deadline).await
-}
-
-async fn broadcast(
-    Extract(state): Shared,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    Whole { body, deadline }: Whole,
-) -> Answered {
-    let mut broadcast: BroadcastBody = read(&body)?;
-    bounded("rooms", broadcast.rooms.len())?;
-    if let Some(key) = idempotency(&headers)? {
-        broadcast.msg = key;
-    }
-    let publications = broadcast.rooms.into_iter().map(|room| {
-        let publish = PublishBody {
-            room,
-            lane: broadcast.lane.clone(),
-            data: broadcast.data,
-            bytes: broadcast.bytes.clone(),
-            delete: broadcast.delete,
-            msg: broadcast.msg.clone(),
-            key: broadcast.key.clone(),
-            from: broadcast.from.clone(),
-        };
-        new_publication(&state, &caller, &publish)
-    });
-    all(&state, publications.collect(), deadline).await
-}
-
-fn bounded(what: &str, len: usize) -> Result<(), Problem> {
-    match (1..=BATCH_MAX).contains(&len) {
-        true => Ok(()),
-        false => Err(Problem::bad_request(format!(
-            "`{what}` has {len} items; 1 to {BATCH_MAX} are possible"
-        ))),
-    }
-}
-
-/// All are submitted, in order, before the first answer is awaited.
-async fn all(
-    state: &State,
-    publications: Vec<Result<NewPublication, Problem>>,
-    deadline: Instant,
-) -> Answered {
-    let answers: Vec<Result<Answer, Problem>> = publications
-        .into_iter()
-        .map(|publication| submit(state, publication?))
-        .collect();
-    let results = results(&state.engine, answers, deadline).await;
-    Ok(axum::Json(json!({ "results": results })).into_response())
-}
-
-/// The answers so far as they come by the deadline, which is one for all.
-async fn results(
-    engine: &EngineClient,
-    answers: Vec<Result<Answer, Problem>>,
-    deadline: Instant,
-) -> Vec<Value> {
-    let mut results = Vec::with_capacity(answers.len());
-    for answer in answers {
-        let result = match answer {
-            Ok(answer) => published(engine, answer, deadline).await,
-            Err(problem) => Err(problem),
-        };
-        results.push(match result {
-            Ok(ok) => json!({ "ok": ok }),
-            Err(problem) => json!({ "problem": problem.to_json() }),
-        });
-    }
-    results
-}
-
-fn new_publication(
-    state: &State,
-    caller: &Caller,
-    publish: &PublishBody<'_>,
-) -> Result<NewPublication, Problem> {
-    let room = room_name(&publish.room)?;
-    let Some(policy) = state.policies.get(room.namespace()) else {
-        return Err(unknown_namespace(&room).into());
-    };
-    let data: Payload = match publish.delete {
-        true if policy.state.is_none() => return Err(no_state(policy).into()),
-        true => wire_json::delete(publish.data.is_some() || publish.bytes.is_some(), &publish.key),
-        false => wire_json::payload(publish.data, publish.bytes.as_deref()),
-    }
-    .map_err(Problem::bad_request)?;
-    let len = data.as_bytes().len();
-    if len > policy.payload_bytes_max {
-        let detail = format!("payload of {len} bytes; at most {}", policy.payload_bytes_max);
-        return Err(Reject::new(RejectCode::TooLarge, detail).into());
-    }
-    let lane = publish.lane.as_deref().map(wire_json::lane).transpose();
-    let lane = lane.map_err(Problem::bad_request)?;
-    check_lane(lane, policy)?;
-    let text = |name: &str, text: &str, max: usize| match text.len() <= max {
-        true => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        false => Err(Problem::bad_request(format!(
-            "`{name}` has {} bytes; at most {max}",
-            text.len()
-        ))),
-    };
-    let from = match publish.from.is_empty() {
-        // Keeps the ids of different callers apart, and says who it was.
-        true => Bytes::from(format!("api:{}", caller.0)),
-        false => text("from", &publish.from, 256)?,
-    };
-    let now_us = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(NewPublication {
-        lane,
-        data,
-        from,
-        msg: text("msg", &publish.msg, MSG_ID_BYTES_MAX)?,
-        key: text("key", &publish.key, KEY_BYTES_MAX)?,
-        sent_us: 0,
-        received_us: now_us.as_micros() as u64,
-        source: Source::Backend,
-        room,
-    })
-}
-
-fn submit(state: &State, publication: NewPublication) -> Result<Answer, Problem> {
-    // The last that a shard sheds, too: it says the same to its clients.
-    if state.memory.pressure().share() >= Marks::default().refuse[Class::Publish as usize] {
-        let detail = "the server is short of memory";
-        return Err(Reject::retry(RejectCode::Overloaded, SHED_RETRY_MS, detail).into());
-    }
-    let publish = Box::new(publication);
-    let answer = state
-        .engine
-        .submit(|ticket| EngineRequest::Publish { ticket, publish })?;
-    Ok(answer)
-}
-
-async fn published(engine: &EngineClient, answer: Answer, deadline: Instant) -> Result<Value, Problem> {
-    match engine.answer(answer, deadline).await? {
-        Event::Published { result, .. } => {
-            let published = result?;
-            Ok(json!({
-                "epoch": published.position.epoch.to_string(),
-                "offset": published.position.offset,
-                "duplicate": published.duplicate,
-            }))
-        }
-        other => Err(unexpected(&other)),
     }
 }
 
@@ -521,9 +258,7 @@ async fn room_state(Extract(state): Shared, request: Request) -> Answered {
     let Some(policy) = state.policies.get(room.namespace()) else {
         return Err(unknown_namespace(&room).into());
     };
-    if policy.state.is_none() {
-        return Err(no_state(policy).into());
-    }
+    policy.check_state()?;
     let query = StateQuery {
         after: parameters.after,
         limit: parameters.limit.unwrap_or(STATE_DEFAULT).clamp(1, STATE_MAX),
@@ -755,6 +490,10 @@ async fn page(Extract(state): Shared, Path(path): Path<String>, headers: HeaderM
 
 // ---- small things ----------------------------------------------------------------
 
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
+}
+
 fn query<T: serde::de::DeserializeOwned>(request: &Request) -> Result<T, Problem> {
     let parameters = Query::<T>::try_from_uri(request.uri());
     parameters
@@ -762,7 +501,7 @@ fn query<T: serde::de::DeserializeOwned>(request: &Request) -> Result<T, Problem
         .map_err(|error| Problem::bad_request(error.body_text()))
 }
 
-fn room_name(text: &str) -> Result<RoomName, Problem> {
+pub(super) fn room_name(text: &str) -> Result<RoomName, Problem> {
     let shown: String = text.chars().take(64).collect();
     RoomName::parse(text).map_err(|error| Problem::bad_request(format!("room {shown:?}: {error}")))
 }
@@ -778,17 +517,7 @@ fn position(text: &str) -> Result<Position, Problem> {
     parsed.ok_or_else(|| Problem::bad_request("`since` is written epoch:offset, as 9f3c5a7700e1d2b4:42"))
 }
 
-fn unknown_namespace(room: &RoomName) -> Reject {
-    let detail = format!("no namespace {:?}", room.namespace());
-    Reject::new(RejectCode::UnknownNamespace, detail)
-}
-
-fn no_state(policy: &Policy) -> Reject {
-    let detail = format!("namespace {:?} keeps no state", policy.namespace);
-    Reject::new(RejectCode::Disabled, detail)
-}
-
-fn unexpected(event: &Event) -> Problem {
+pub(super) fn unexpected(event: &Event) -> Problem {
     tracing::error!(?event, "the engine gave another answer than was asked for");
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -804,44 +533,6 @@ fn json_text(text: String) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_that_do_not_come_are_timeouts_by_one_deadline_for_all() {
-        let (_engine, mut ports) = tidegate_engine::Engine::start(
-            &tidegate_engine::EngineConfig::Memory,
-            Vec::new(),
-            Default::default(),
-            std::time::Instant::now(),
-            vec![Box::new(|| ())],
-        )
-        .expect("an engine in memory");
-        // Nobody drains the answers, so none comes.
-        let client = EngineClient::new(ports.remove(0));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .expect("a runtime");
-        let began = std::time::Instant::now();
-        let results = runtime.block_on(async {
-            let room = RoomName::parse("chat:a").expect("a room");
-            let limit = 1;
-            let presence = |ticket| EngineRequest::Presence {
-                ticket,
-                room: room.clone(),
-                limit,
-            };
-            let answers = (0..1_000).map(|_| Ok(client.submit(presence)?)).collect();
-            results(&client, answers, Instant::now() + Duration::from_millis(50)).await
-        });
-        // With a time for each it would be fifty seconds.
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-        assert_eq!(results.len(), 1_000);
-        assert!(
-            results
-                .iter()
-                .all(|result| result["problem"]["name"] == "timeout")
-        );
-    }
 
     #[test]
     fn the_document_lists_exactly_the_routes() {

@@ -110,10 +110,6 @@ pub(crate) struct Parts {
     pub(crate) back_office: mpsc::Sender<HandedOver>,
 }
 
-fn now_of(parts: &Parts) -> Moment {
-    Moment(parts.started.elapsed().as_nanos() as u64)
-}
-
 /// See the module.
 pub(crate) struct Driver {
     poll: Poll,
@@ -171,13 +167,9 @@ pub(crate) struct Driver {
 impl Driver {
     /// Puts a driver together.
     pub(crate) fn new(parts: Parts) -> Self {
-        let gate = HandshakeGate::new(
-            &parts.admission.handshakes,
-            parts.seed.rotate_left(31),
-            now_of(&parts),
-        );
+        let now = Moment(parts.started.elapsed().as_nanos() as u64);
+        let gate = HandshakeGate::new(&parts.admission.handshakes, parts.seed.rotate_left(31), now);
         let limits = &parts.limits;
-        let now = now_of(&parts);
         let pulse = Pulse::new(limits.ping_interval, now);
         let setup = Setup {
             index: parts.index,

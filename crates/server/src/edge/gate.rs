@@ -68,20 +68,20 @@ impl HandshakeGate {
 
     /// It is connected.
     pub(crate) fn connected(&mut self, slot: Slot, now: Moment) {
-        if let Some(permit) = self.take(slot)
-            && let Some(limiter) = &mut self.limiter
-        {
-            let outcome = Outcome::Done(now.since(permit.admitted()));
-            limiter.release(now, permit, outcome);
-        }
+        self.release(slot, now, |permit| Outcome::Done(now.since(permit.admitted())));
     }
 
     /// It came to nothing, or is none.
     pub(crate) fn left(&mut self, slot: Slot, now: Moment) {
+        self.release(slot, now, |_| Outcome::Ignored);
+    }
+
+    fn release(&mut self, slot: Slot, now: Moment, outcome: impl FnOnce(&Permit) -> Outcome) {
         if let Some(permit) = self.take(slot)
             && let Some(limiter) = &mut self.limiter
         {
-            limiter.release(now, permit, Outcome::Ignored);
+            let outcome = outcome(&permit);
+            limiter.release(now, permit, outcome);
         }
     }
 
@@ -95,17 +95,7 @@ impl HandshakeGate {
 
     /// How it stands.
     pub(crate) fn counters(&self) -> LimitCounters {
-        let Some(limiter) = &self.limiter else {
-            return LimitCounters::default();
-        };
-        LimitCounters {
-            limit: limiter.limit().into(),
-            in_flight: limiter.in_flight().into(),
-            latency_ns: limiter.latency().as_nanos() as u64,
-            refused_total: limiter.refused_total,
-            probes_total: limiter.probes_total,
-            ..LimitCounters::default()
-        }
+        self.limiter.as_ref().map(LimitCounters::of).unwrap_or_default()
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_core::admission::Pressure;
+use tidegate_core::admission::{Marks, Pressure};
 use tidegate_engine::Bell;
 
 /// How often memory is looked at: allocating a gigabyte takes longer.
@@ -67,6 +67,8 @@ impl Watchman {
     pub(crate) fn start(memory: Arc<Memory>, shards: Vec<Arc<Bell>>) -> std::io::Result<Self> {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let stopped = is_stopped.clone();
+        let marks = Marks::default();
+        let told_above = marks.refuse[0] - marks.slack;
         let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || {
             let Ok(statm) = File::open("/proc/self/statm") else {
                 return tracing::warn!("/proc/self/statm cannot be read: there is no memory ceiling");
@@ -78,7 +80,7 @@ impl Watchman {
                 }
                 // A shard asleep allocates nothing; one that sheds must be told when it may stop, and does
                 // so by itself.
-                if memory.pressure().share() > 0.6 {
+                if memory.pressure().share() > told_above {
                     for bell in &shards {
                         bell.ring();
                     }

@@ -33,9 +33,7 @@ struct Waiting {
 
 #[test]
 fn kill_nine_tells_no_loss_in_rooms_that_were_silent() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut server = Server::new(dir.path(), CONFIG);
-    server.start();
+    let mut server = Server::started(CONFIG);
     let mut all: Vec<Waiting> = (0..ROOMS)
         .map(|n| Waiting {
             room: format!("{}:{n}", ["chat", "bank"][n % 2]),

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Chance, Client, Server};
+use crate::support::{Client, Server, rounds_and_chance};
 
 const KEYS: u64 = 60;
 const IN_FLIGHT: usize = 24;
@@ -40,14 +40,8 @@ struct Change {
 
 #[test]
 fn kill_nine_takes_no_key_and_brings_none_back() {
-    let rounds: u32 = std::env::var("CRASH_ROUNDS").map_or(15, |n| n.parse().expect("a number"));
-    let seed: u64 =
-        std::env::var("CRASH_SEED").map_or_else(|_| rand::random(), |n| n.parse().expect("a number"));
-    println!("CRASH_SEED={seed} CRASH_ROUNDS={rounds} replays this run's kill times");
-    let mut chance = Chance::new(seed);
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut server = Server::new(dir.path(), CONFIG);
-    server.start();
+    let (rounds, mut chance) = rounds_and_chance(15);
+    let mut server = Server::started(CONFIG);
 
     let mut changes: Vec<Change> = Vec::new();
     let mut offsets: BTreeMap<usize, u64> = BTreeMap::new();

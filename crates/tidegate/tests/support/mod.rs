@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tungstenite::{Message, WebSocket, client::IntoClientRequest};
 
 /// Longest wait for anything; long, because the machine may be busy.
@@ -22,9 +23,20 @@ pub struct Server {
     log: PathBuf,
     address: String,
     child: Option<Child>,
+    /// Its directory, where it has one of its own: goes after it.
+    dir: Option<TempDir>,
 }
 
 impl Server {
+    /// One that runs, in a directory of its own.
+    pub fn started(config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut server = Self::new(dir.path(), config);
+        server.dir = Some(dir);
+        server.start();
+        server
+    }
+
     /// Writes the configuration, `DATA` being a directory under `dir`. Does not start it.
     pub fn new(dir: &Path, config: &str) -> Self {
         let path = dir.join("tidegate.toml");
@@ -43,6 +55,7 @@ impl Server {
             log: std::env::temp_dir().join(format!("tidegate-test-{}-{port}.log", std::process::id())),
             address: format!("127.0.0.1:{port}"),
             child: None,
+            dir: None,
         }
     }
 
@@ -229,7 +242,7 @@ impl Client {
 }
 
 /// A tmpfs of a few MiB, unmounted when dropped.
-pub struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// None where mounting is not allowed.
@@ -281,7 +294,7 @@ pub fn pause() {
 pub struct Chance(u64);
 
 impl Chance {
-    pub fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
 
@@ -292,4 +305,14 @@ impl Chance {
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+}
+
+/// How often a server is killed, and chance for when. `CRASH_ROUNDS` and `CRASH_SEED` set both, and are printed for a
+/// replay.
+pub fn rounds_and_chance(rounds: u32) -> (u32, Chance) {
+    let rounds = std::env::var("CRASH_ROUNDS").map_or(rounds, |n| n.parse().expect("a number"));
+    let seed: u64 =
+        std::env::var("CRASH_SEED").map_or_else(|_| rand::random(), |n| n.parse().expect("a number"));
+    println!("CRASH_SEED={seed} CRASH_ROUNDS={rounds} replays this run's kill times");
+    (rounds, Chance::new(seed))
 }

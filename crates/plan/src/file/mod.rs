@@ -1,0 +1,59 @@
+//! The plan file: text becomes a [`Plan`], and a plan becomes text.
+//!
+//! ```text
+//!   keys (every key, once) ──► read ──► build, check ──► Plan ──► write ──► the same text
+//!        │                       └─────────┴────► FileErrors: many at once, with their places
+//!        └──► document: reference, JSON Schema
+//! ```
+//!
+//! The text is TOML, and treated as hostile: it may come from a link. What is a default of a node
+//! belongs to `component`; whether a price book or an entry of it exists, to `price`.
+
+mod build;
+mod check;
+mod document;
+mod keys;
+mod mistake;
+mod read;
+mod units;
+mod write;
+
+pub use document::{reference, schema};
+pub use mistake::{ERRORS_MAX, FileError};
+pub use write::write;
+
+use crate::plan::Plan;
+
+/// Largest file.
+pub const BYTES_MAX: usize = 1 << 20;
+
+/// In `[contract.latency]`, all classes together.
+const ALL: &str = "all";
+
+/// What `tidegate plan new` begins with.
+pub const TEMPLATE: &str = include_str!("template.toml");
+
+/// Reads a plan file.
+pub fn parse(text: &str) -> Result<Plan, Vec<FileError>> {
+    let mut mistakes = mistake::Mistakes::default();
+    if text.len() > BYTES_MAX {
+        let message = format!("the file has {} bytes", text.len());
+        mistakes
+            .note(None, message, "at most 1 MiB")
+            .help("is it the right file?");
+        return Err(mistakes.into_errors(text));
+    }
+    let root = read::read(text, &keys::ROOT, &mut mistakes);
+    // What TOML did not understand is not there; what follows from that would mislead.
+    if mistakes.is_broken {
+        return Err(mistakes.into_errors(text));
+    }
+    let plan = build::plan(&root, &mut mistakes);
+    match mistakes.is_empty() {
+        true => Ok(plan),
+        false => Err(mistakes.into_errors(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
