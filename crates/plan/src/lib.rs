@@ -23,6 +23,7 @@ mod kind;
 pub mod network;
 pub mod outcome;
 pub mod plan;
+pub mod price;
 pub mod shape;
 
 pub use network::Network;
