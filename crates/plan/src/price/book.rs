@@ -57,6 +57,8 @@ pub enum Sells {
     Stream,
     Egress,
     Interzone,
+    /// Messages of a hosted service, its minutes, and what it costs without any.
+    Hosted,
 }
 
 /// What a rate is for.
@@ -68,6 +70,9 @@ pub enum Unit {
     Gb,
     GbMonth,
     MillionRequests,
+    /// Of connections.
+    MillionMinutes,
+    /// Of a unit of a load balancer.
     LcuHour,
 }
 
@@ -135,6 +140,19 @@ impl Book {
             }
         }
         Ok(book)
+    }
+
+    /// The price of a size; case does not matter.
+    pub fn entry(&self, size: &str) -> Option<&Entry> {
+        self.entries
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(size))
+            .map(|(_, entry)| entry)
+    }
+
+    /// The first price of what is sold by one only: disks, egress.
+    pub fn of(&self, kind: Sells) -> Option<&Entry> {
+        self.entries.values().find(|entry| entry.kind == kind)
     }
 
     /// Whether it is older than [`STALE_DAYS`]; none if `today` is not a date.
@@ -217,7 +235,7 @@ mod tests {
         assert_eq!(error.line, Some(11), "{error}");
         for bad in ["-1.0", "nan", "inf", "1e308"] {
             let error = Book::parse(&aws.replace("5.39", bad)).unwrap_err();
-            assert!(error.what.contains("\"lb\": rate"), "{error}");
+            assert!(error.what.contains("\"hetzner-lb\": rate"), "{error}");
         }
         let error = Book::parse(&aws.replace("2025-10-01", "2025-02-29")).unwrap_err();
         assert!(error.what.contains("2025-02-29"), "{error}");
