@@ -6,6 +6,7 @@ use tidegate_plan::{
     histogram::Histogram,
     network::Stage,
     outcome::{BadTime, ClassOutcome, Ledger, Mark, StationOutcome},
+    price::{self, Bill, Book},
 };
 
 use crate::{
@@ -58,6 +59,10 @@ pub struct Run {
     wanted_s: f64,
     worst: Vec<Ledger>,
     marks: Vec<Mark>,
+    /// What a month costs; none where a price is missing.
+    bill: Option<Bill>,
+    /// Why there is no bill.
+    unpriced: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,7 +97,8 @@ fn outcome(network: &Network, asked: &Asked) -> Outcome {
 fn shown(fidelity: Fidelity, plan: &Plan, network: &Network, outcome: Outcome) -> Run {
     let nodes = &plan.topology.nodes;
     let columns = Columns::of(&outcome);
-    let clauses = clauses(plan, &outcome, None);
+    let (bill, unpriced) = priced(plan, network, &outcome);
+    let clauses = clauses(plan, &outcome, bill.as_ref().map(|bill| bill.total));
     let stations = network.stations.iter().zip(outcome.stations);
     Run {
         fidelity,
@@ -119,6 +125,26 @@ fn shown(fidelity: Fidelity, plan: &Plan, network: &Network, outcome: Outcome) -
         wanted_s: outcome.wanted_s,
         worst: outcome.worst,
         marks: outcome.marks,
+        bill,
+        unpriced,
+    }
+}
+
+/// The bill, or why there is none.
+fn priced(plan: &Plan, network: &Network, outcome: &Outcome) -> (Option<Bill>, Vec<String>) {
+    let Some(book) = Book::by_name(&plan.book) else {
+        let names = Book::NAMES.join(", ");
+        return (
+            None,
+            vec![format!(
+                "there is no price book `{}`; there are {names}",
+                plan.book
+            )],
+        );
+    };
+    match price::bill(plan, network, &book, outcome) {
+        Ok(bill) => (Some(bill), Vec::new()),
+        Err(missing) => (None, missing.iter().map(ToString::to_string).collect()),
     }
 }
 
@@ -147,7 +173,10 @@ mod tests {
                 .iter()
                 .map(|clause| clause["what"].as_str().unwrap())
                 .collect();
-            assert_eq!(kinds, ["uptime", "latency", "reconnect"]);
+            assert_eq!(kinds, ["uptime", "latency", "budget", "reconnect"]);
+            let lines = run["bill"]["lines"].as_array().unwrap();
+            let sum: f64 = lines.iter().map(|line| line["amount"].as_f64().unwrap()).sum();
+            assert!((sum - run["bill"]["total"].as_f64().unwrap()).abs() < 1e-6 && sum > 10.0);
             // A tenth of a second is about right for two ways of 20 ms and more.
             let p95 = run["clauses"][1]["measured"].as_f64().unwrap();
             assert!(p95 > 0.02 && p95 < 5.0, "{p95}");

@@ -30,10 +30,15 @@ const ROOMS: [&str; 3] = ["chat:a", "chat:b", "chat:c"];
 const PUBLISHERS: usize = 4;
 const IN_FLIGHT: usize = 16;
 
+// A replay may fill half an outbox: here it must hold all that a fast disk takes between two
+// kills, since a subscriber may miss the whole of it.
 const CONFIG: &str = r#"
 [engine]
 kind = "log"
 dir = "DATA"
+
+[limits]
+outbox_bytes_max = "256MiB"
 
 [[namespace]]
 name = "chat"

@@ -78,4 +78,6 @@ export const RUN: Run = {
     { at_s: 170, what: "ws is back" },
   ],
   findings: [],
+  bill: null,
+  unpriced: [],
 };

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Book, Entry, Provenance, Sells, Unit};
 use crate::{
+    component,
     network::Network,
     outcome::Outcome,
     plan::{Kind, Node, Plan},
@@ -107,7 +108,7 @@ pub fn bill(plan: &Plan, network: &Network, book: &Book, outcome: &Outcome) -> R
 
 /// Machines of a node that were there, on average. All its stations are on the same ones.
 fn machines(network: &Network, outcome: &Outcome, place: usize, node: &Node, seconds: f64) -> f64 {
-    if crate::component::size(&node.size, node.kind).is_some_and(|size| size.managed) {
+    if is_managed(node) {
         return f64::from(node.count);
     }
     let there = network
@@ -119,6 +120,18 @@ fn machines(network: &Network, outcome: &Outcome, place: usize, node: &Node, sec
         .fold(0.0, f64::max);
     // What no event visits costs nevertheless.
     if there > 0.0 { there } else { f64::from(node.count) }
+}
+
+/// Its own, or that of its kind.
+fn size_of(node: &Node) -> &str {
+    match node.size.as_str() {
+        "" => component::default_of(node.kind),
+        size => size,
+    }
+}
+
+fn is_managed(node: &Node) -> bool {
+    component::size(&node.size, node.kind).is_some_and(|size| size.managed)
 }
 
 struct Draft<'a> {
@@ -133,13 +146,14 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn node(&mut self, node: &Node, machines: f64, outcome: &Outcome) {
         // A limiter in the process of another costs what that does.
-        if node.size == "in-process" {
+        let size = size_of(node);
+        if size == "in-process" {
             return;
         }
-        let Some(entry) = self.book.entry(&node.size) else {
+        let Some(entry) = self.book.entry(size) else {
             self.missing.push(NoPrice {
                 node: node.id.clone(),
-                size: node.size.clone(),
+                size: size.to_owned(),
                 book: self.book.name.clone(),
             });
             return;
@@ -148,11 +162,11 @@ impl Draft<'_> {
         match entry.unit {
             Unit::Hour => {
                 let machines = self.shards(node, entry, machines);
-                let what = format!("{} × {}", short(machines), node.size);
+                let what = format!("{} × {}", short(machines), size);
                 self.line(Some(node), &what, machines * MONTH_HOURS, entry);
             }
             Unit::Month => {
-                let what = format!("{} × {}", short(machines), node.size);
+                let what = format!("{} × {}", short(machines), size);
                 self.line(Some(node), &what, machines, entry);
             }
             Unit::MillionRequests if entry.kind == Sells::Queue => {
@@ -188,7 +202,6 @@ impl Draft<'_> {
 
     /// What a node needs beside its machines: disks, units of a load balancer, minutes of connections.
     fn beside(&mut self, node: &Node, machines: f64, outcome: &Outcome) {
-        let is_managed = crate::component::size(&node.size, node.kind).is_some_and(|size| size.managed);
         match node.kind {
             Kind::Postgres | Kind::Replica => {
                 if let Some(disk) = self.book.of(Sells::PostgresDisk) {
@@ -207,18 +220,18 @@ impl Draft<'_> {
                 }
             }
             Kind::Hosted => {
-                if let Some(minutes) = self.book.entry(&format!("{}-minutes", node.size)) {
+                if let Some(minutes) = self.book.entry(&format!("{}-minutes", size_of(node))) {
                     let used = outcome.usage.connection_seconds / 60.0 * self.a_month;
                     self.line(Some(node), "minutes of connections", used / 1e6, minutes);
                 }
-                if let Some(base) = self.book.entry(&format!("{}-base", node.size)) {
+                if let Some(base) = self.book.entry(&format!("{}-base", size_of(node))) {
                     self.line(Some(node), "base", 1.0, base);
                 }
             }
             // A cache's memory is in its price.
             Kind::Redis => {}
             Kind::Ws | Kind::Server | Kind::Stream | Kind::Queue | Kind::Worker | Kind::Limiter => {
-                if let Some(disk) = self.book.of(Sells::Disk).filter(|_| !is_managed) {
+                if let Some(disk) = self.book.of(Sells::Disk).filter(|_| !is_managed(node)) {
                     let (what, gb) = match node.kind {
                         Kind::Stream => ("disks of 20 GB (assumed)", STREAM_GB),
                         _ => ("disks of 12 GB (assumed)", BOOT_GB),
@@ -328,7 +341,6 @@ ways = [
 ]
 [node.lb]
 kind = "lb"
-size = "alb"
 [node.ws]
 kind = "ws"
 count = 2
@@ -394,7 +406,7 @@ size = "cache.t4g.micro"
                 bill.lines
             );
         };
-        near(Some("lb"), "alb", 16.43);
+        near(Some("lb"), "1 × alb", 16.43);
         near(Some("lb"), "units", 18.95);
         near(Some("ws"), "c7g.medium", 53.0);
         near(Some("server"), "t4g.small", 24.53);
@@ -432,7 +444,7 @@ size = "cache.t4g.micro"
     fn what_is_included_is_not_paid_twice() {
         let text = FULL
             .replace("aws-us-east-1", "hetzner-eu")
-            .replace("\"alb\"", "\"hetzner-lb\"")
+            .replace("kind = \"lb\"", "kind = \"lb\"\nsize = \"hetzner-lb\"")
             .replace("c7g.medium", "CCX13")
             .replace("t4g.small", "CX23")
             .replace("db.t4g.medium", "CCX13")

@@ -107,6 +107,9 @@ impl fmt::Display for BookError {
 impl std::error::Error for BookError {}
 
 impl Book {
+    /// Those that come with the planner.
+    pub const NAMES: [&str; 2] = ["aws-us-east-1", "hetzner-eu"];
+
     /// A book that comes with the planner; none if there is none of that name.
     pub fn by_name(name: &str) -> Option<Self> {
         let text = match name {

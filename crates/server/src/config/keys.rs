@@ -440,7 +440,7 @@ pub(super) static LIMITS: Section = Section {
             "outbox_bytes_max",
             size("4KiB", "1GiB"),
             "\"1MiB\"",
-            "Bytes waiting for one connection; beyond it closed, `too_slow`. At least one frame and one payload must fit.",
+            "Bytes waiting for one connection; beyond it closed, `too_slow`. At least one frame and one payload must fit. A replay may fill half of it; one that would take more is a gap, `too_far`.",
         ),
         key(
             "outbox_age_max",

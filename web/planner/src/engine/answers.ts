@@ -65,7 +65,9 @@ export interface Run {
   worst: Ledger[];
   marks: Mark[];
   /** What it costs, and what the rules say: of an engine that knows prices and rules. */
-  bill?: Bill;
+  /** None where a price is missing: `unpriced` says of what. */
+  bill: Bill | null;
+  unpriced: string[];
   findings?: Finding[];
 }
 
@@ -175,16 +177,23 @@ export interface Mark {
 
 export interface Bill {
   currency: string;
-  monthly: number;
+  /** The price book, and of when it is. */
+  book: string;
+  as_of: string;
+  /** A month. */
+  total: number;
   lines: BillLine[];
 }
 
 export interface BillLine {
+  /** None of what belongs to the whole. */
+  node: string | null;
   what: string;
   quantity: number;
   unit: string;
   rate: number;
   amount: number;
+  provenance: "primary" | "secondary" | "assumed";
   source: string;
 }
 
