@@ -282,6 +282,53 @@ fn each_clause_is_a_test_of_junit() {
 }
 
 #[test]
+fn the_html_is_one_file_that_runs_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, html) = (
+        dir.path().join("a<img src=x>.toml"),
+        dir.path().join("report.html"),
+    );
+    let hostile = SMALL.replace(
+        "\"small\"",
+        r#""</title><script>alert('x')</script>&\u0000\"' onload=\"x""#,
+    );
+    fs::write(&file, hostile).expect("written");
+    let ran = plan(&["run", text(&file), "--runs", "1", "--html", text(&html)]);
+    assert_eq!(code(&ran), 0, "{}", err(&ran));
+    let page = fs::read_to_string(&html).expect("written");
+    // Whatever a name says, the reader sees it as text.
+    let elements = markup::elements(&page);
+    for (name, attributes) in &elements {
+        assert!(
+            !["script", "img", "link", "iframe", "a"].contains(&&**name),
+            "<{name}>"
+        );
+        for (key, value) in attributes {
+            let is_harmless = !key.starts_with("on") && !["src", "href"].contains(&&**key);
+            assert!(is_harmless && !value.contains("url("), "{key}={value}");
+        }
+    }
+    assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)") && page.contains("a&lt;img src=x&gt;.toml"));
+    assert!(
+        page.contains("default-src &#39;none&#39;")
+            && !page.contains("http://")
+            && !page.contains("https://")
+    );
+    let of = |name: &str| elements.iter().filter(|(element, _)| element == name).count();
+    assert_eq!(of("svg"), 4);
+    assert!(of("tr") > 15 && of("table") >= 4, "{}", of("tr"));
+    for words in [
+        "HOLDS",
+        "Contract",
+        "Where it waits",
+        "Bill of a month",
+        "Stations",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
 fn the_text_fits_a_hundred_columns() {
     for scenario in ["websocket-scaling-match", "market-data.holds"] {
         let file = scenarios().join(format!("{scenario}.toml"));

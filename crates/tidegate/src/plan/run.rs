@@ -16,6 +16,7 @@ use super::{
     Ending, Unanswered,
     report::{
         Ran, Report, Verdict,
+        html::html,
         json::json,
         junit::junit,
         text::{self, Paint},
@@ -47,6 +48,9 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Also write a report as one HTML file, with charts.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Also write JUnit XML: each clause is a test.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -64,6 +68,9 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
         ));
     }
     let report = report(&ready, &book, arguments.effort);
+    if let Some(path) = &arguments.html {
+        write(path, &html(&report))?;
+    }
     if let Some(path) = &arguments.junit {
         write(path, &junit(&report))?;
     }

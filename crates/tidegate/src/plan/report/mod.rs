@@ -9,7 +9,9 @@
 //! Nothing is computed in the forms but what a picture needs. Names that come from a file are escaped where they
 //! are written, in each form its own way.
 
+mod chart;
 pub mod escape;
+pub mod html;
 pub mod json;
 pub mod junit;
 pub mod shown;
@@ -139,6 +141,9 @@ pub struct Connections {
 /// One station of a node.
 #[derive(Debug, Serialize)]
 pub struct Station {
+    /// In the network, and in each minute.
+    #[serde(skip)]
+    pub place: usize,
     pub name: String,
     pub node: String,
     pub stage: Stage,
@@ -335,7 +340,9 @@ fn stations(plan: &Plan, network: &Network, outcome: &Outcome) -> Vec<Station> {
         .stations
         .iter()
         .zip(&outcome.stations)
-        .map(|(station, outcome)| Station {
+        .enumerate()
+        .map(|(place, (station, outcome))| Station {
+            place,
             name: station.name.clone(),
             node: plan
                 .topology

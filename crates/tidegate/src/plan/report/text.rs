@@ -82,7 +82,7 @@ pub fn text(report: &Report, paint: Paint) -> String {
 }
 
 /// The clauses that do not hold, in words.
-fn summary(report: &Report) -> String {
+pub fn summary(report: &Report) -> String {
     let not = |verdict: Verdict| {
         report
             .clauses
@@ -385,7 +385,7 @@ pub fn rate(rate: f64) -> String {
 }
 
 /// How it was found out.
-fn provenance(report: &Report) -> String {
+pub fn provenance(report: &Report) -> String {
     let runs = match report.runs {
         1 => "1 run".to_owned(),
         n => format!("{n} runs"),

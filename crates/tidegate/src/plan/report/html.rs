@@ -1,0 +1,481 @@
+//! The report as one HTML file, for people who were not there: it needs nothing from elsewhere, and runs nothing.
+//!
+//! Its policy forbids scripts and everything that is loaded, so that even a name that got through would do no harm;
+//! all names are escaped. Light or dark as the reader has it.
+
+use std::fmt::Write;
+
+use tidegate_plan::{network::Stage, plan::Weigh};
+
+use super::{
+    Class, Clause, Report, What,
+    chart::{Chart, Scale, Series, Shape, binned},
+    escape::markup,
+    shown::{cents, clause_limit, clause_name, clause_value, count, moment, money, share, span, time, unit},
+    stage_name,
+    text::{provenance, rate, summary},
+};
+
+const STYLE: &str = include_str!("style.css");
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+/// Lines of one chart that can be told apart.
+const STATIONS_DRAWN: usize = 5;
+const COLOURS: [&str; STATIONS_DRAWN] = ["c0", "c1", "c2", "c3", "c4"];
+/// Marks that are drawn over a chart; more would hide it.
+const MARKS_DRAWN: usize = 40;
+
+pub fn html(report: &Report) -> String {
+    let title = markup(&report.title);
+    let verdict = report.verdict.word();
+    let mut text = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
+         <title>{verdict}: {title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        markup(POLICY)
+    );
+    let _ = write!(
+        text,
+        "<header>\n{}\n<h1>{title}</h1>\n<p>{}</p>\n<p class=\"soft\"><code>{}</code></p>\n</header>\n<main>\n",
+        badge(report.verdict),
+        markup(&summary(report)),
+        markup(&report.file)
+    );
+    contract(&mut text, report);
+    charts(&mut text, report);
+    waits(&mut text, report);
+    stations(&mut text, report);
+    classes(&mut text, report);
+    bill(&mut text, report);
+    marks(&mut text, report);
+    let _ = write!(
+        text,
+        "</main>\n<footer class=\"soft\">\n<p>{}; tidegate {}.</p>\n\
+         <p>A model: it is as good as its figures. What it leaves out stands in Tidegate's <code>docs/planner.md</code>.</p>\n\
+         </footer>\n</body>\n</html>\n",
+        markup(&provenance(report)),
+        report.tidegate
+    );
+    text
+}
+
+fn badge(verdict: super::Verdict) -> String {
+    let word = verdict.word();
+    format!("<span class=\"verdict {}\">{word}</span>", word.replace(' ', "-"))
+}
+
+/// A table that scrolls by itself where there is no room. Titles that begin with `>` are those of numbers.
+fn table(
+    text: &mut String,
+    titles: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+    foot: Option<&str>,
+) {
+    text.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
+    for title in titles {
+        let _ = match title.strip_prefix('>') {
+            Some(title) => write!(text, "<th class=\"number\">{title}</th>"),
+            None => write!(text, "<th>{title}</th>"),
+        };
+    }
+    text.push_str("</tr></thead>\n<tbody>\n");
+    for row in rows {
+        text.push_str("<tr>");
+        for (cell, title) in row.iter().zip(titles) {
+            let class = if title.starts_with('>') {
+                " class=\"number\""
+            } else {
+                ""
+            };
+            let _ = write!(text, "<td{class}>{cell}</td>");
+        }
+        text.push_str("</tr>\n");
+    }
+    text.push_str("</tbody>\n");
+    if let Some(foot) = foot {
+        let _ = writeln!(text, "<tfoot><tr>{foot}</tr></tfoot>");
+    }
+    text.push_str("</table></div>\n");
+}
+
+fn currency(report: &Report) -> &str {
+    report.bill.as_ref().map_or("", |bill| &bill.currency)
+}
+
+fn contract(text: &mut String, report: &Report) {
+    text.push_str("<section class=\"card\">\n<h2>Contract</h2>\n");
+    let rows = report.clauses.iter().map(|clause| {
+        let measured = clause
+            .measured
+            .map_or("nothing to measure".to_owned(), |measured| {
+                clause_value(clause, measured, currency(report))
+            });
+        vec![
+            markup(&clause_name(clause, report.error_budget.weigh)),
+            markup(&measured),
+            markup(&clause_limit(clause, currency(report))),
+            meter(used(clause)),
+            badge(clause.verdict),
+        ]
+    });
+    table(
+        text,
+        &["clause", ">measured", ">limit", "of the limit", ""],
+        rows,
+        None,
+    );
+    for why in &report.unpriced {
+        let _ = writeln!(text, "<p>The budget is not judged: {}</p>", markup(why));
+    }
+    let budget = &report.error_budget;
+    let (amount, of): (fn(f64) -> String, _) = match budget.weigh {
+        Weigh::UserMinutes => (|seconds| count(seconds / 60.0), "user-minutes"),
+        Weigh::Requests => (count, "requests"),
+        Weigh::Time => (span, "of the clock"),
+    };
+    let _ = writeln!(
+        text,
+        "<p>Error budget: {} of {} {of} spent. Users lost {} not connected, {} refused, {} too late.</p>\n</section>",
+        amount(budget.spent),
+        amount(budget.allowed),
+        span(budget.disconnected_s),
+        span(budget.refused_s),
+        span(budget.late_s)
+    );
+}
+
+/// How much of what a clause allows was used.
+fn used(clause: &Clause) -> Option<f64> {
+    let measured = clause.measured?;
+    let (used, allowed) = match clause.what {
+        What::Uptime => (1.0 - measured, 1.0 - clause.limit),
+        What::Latency | What::Budget | What::Loss | What::Reconnect => (measured, clause.limit),
+    };
+    (allowed > 0.0).then(|| used / allowed)
+}
+
+fn meter(used: Option<f64>) -> String {
+    let Some(used) = used else {
+        return String::new();
+    };
+    let class = if used > 1.0 { " class=\"over\"" } else { "" };
+    format!(
+        "<span class=\"meter\" title=\"{:.0} %\"><i{class} style=\"width:{:.0}%\"></i></span>",
+        used * 100.0,
+        used.clamp(0.0, 1.0) * 100.0
+    )
+}
+
+fn charts(text: &mut String, report: &Report) {
+    if report.minutes.is_empty() {
+        return;
+    }
+    let minutes = &report.minutes;
+    let of = |value: &dyn Fn(&tidegate_plan::outcome::Minute) -> f64| binned(minutes.iter().map(value));
+    let marks: Vec<(f64, String)> = report
+        .marks
+        .iter()
+        .take(MARKS_DRAWN)
+        .map(|mark| (mark.at_s, format!("{} {}", moment(mark.at_s), mark.what)))
+        .collect();
+    let line = |name: &str, colour: &'static str, values: Vec<f64>| Series {
+        name: name.to_owned(),
+        colour,
+        shape: Shape::Line(values),
+    };
+    let chart = |title, note, scale, label, series, limits| Chart {
+        title,
+        note,
+        length_s: report.length_s,
+        scale,
+        label,
+        series,
+        limits,
+        marks: marks.clone(),
+    };
+    text.push_str("<div class=\"columns\">\n");
+    let (wanted, connected) = (of(&|minute| minute.wanted), of(&|minute| minute.connected));
+    let users = chart(
+        "Users",
+        "in the first run; dotted: something happened",
+        Scale::linear(wanted.iter().chain(&connected).copied()),
+        &count,
+        vec![
+            line("want to be connected", "c5", wanted),
+            line("are", "c0", connected),
+        ],
+        Vec::new(),
+    );
+    let busy: Vec<Series> = report
+        .stations
+        .iter()
+        .zip(COLOURS)
+        .map(|(station, colour)| {
+            let values = of(&|minute| minute.busy.get(station.place).copied().map_or(0.0, f64::from));
+            line(&station.name, colour, values)
+        })
+        .collect();
+    let busy = chart(
+        "Utilisation",
+        "of the busiest stations",
+        Scale::Linear(1.0),
+        &|value| format!("{:.0} %", value * 100.0),
+        busy,
+        Vec::new(),
+    );
+    let [p50, p95, p99] = [0, 1, 2].map(|at| of(&|minute| minute.latency_s[at]));
+    let targets: Vec<(String, f64)> = report
+        .clauses
+        .iter()
+        .filter(|clause| clause.what == What::Latency)
+        .map(|clause| {
+            let name = clause_name(clause, report.error_budget.weigh);
+            (format!("{name} {}", clause_limit(clause, "")), clause.limit)
+        })
+        .collect();
+    let limits = targets.iter().map(|(_, limit)| *limit);
+    let latency = chart(
+        "Latency",
+        "from publish to deliver, all classes",
+        Scale::powers(p50.iter().chain(&p99).copied().chain(limits)),
+        &time,
+        vec![
+            Series {
+                name: "p50 to p99".to_owned(),
+                colour: "c0",
+                shape: Shape::Between(p50, p99),
+            },
+            line("p95", "c0", p95),
+        ],
+        targets,
+    );
+    let waiting: Vec<Vec<f64>> = report
+        .stations
+        .iter()
+        .take(STATIONS_DRAWN)
+        .map(|station| of(&|minute| minute.waiting.get(station.place).copied().map_or(0.0, f64::from)))
+        .collect();
+    let most = Scale::linear(waiting.iter().flatten().copied());
+    let waiting = report.stations.iter().zip(COLOURS).zip(waiting);
+    let waiting = waiting.map(|((station, colour), values)| line(&station.name, colour, values));
+    let waiting = chart(
+        "Backlog",
+        "most that waited there in a minute",
+        most,
+        &count,
+        waiting.collect(),
+        Vec::new(),
+    );
+    for chart in [users, latency, busy, waiting] {
+        let _ = writeln!(text, "<section class=\"card\">\n{}</section>", chart.html());
+    }
+    text.push_str("</div>\n");
+}
+
+/// A stage's colour, the same as in the planner's page.
+fn hue(stage: Stage) -> usize {
+    let place = Stage::ALL.iter().position(|each| *each == stage).unwrap_or(0);
+    (place * 360 / Stage::ALL.len() + 190) % 360
+}
+
+fn waits(text: &mut String, report: &Report) {
+    /// Whose, and what each stage has of it.
+    type Bar<'a> = (&'a Class, &'a str, Vec<(Stage, f64)>);
+    let bars: Vec<Bar> = report
+        .classes
+        .iter()
+        .flat_map(|class| {
+            let parts = |of: fn(&super::Wait) -> f64| {
+                let parts = class.waits.iter().map(move |wait| (wait.stage, of(wait)));
+                parts.filter(|(_, seconds)| *seconds > 0.0).collect::<Vec<_>>()
+            };
+            [
+                (class, "p95", parts(|wait| wait.p95_s)),
+                (class, "p99", parts(|wait| wait.p99_s)),
+            ]
+        })
+        .filter(|(_, _, parts)| !parts.is_empty())
+        .collect();
+    if bars.is_empty() {
+        return;
+    }
+    let total = |parts: &[(Stage, f64)]| parts.iter().map(|(_, seconds)| seconds).sum::<f64>();
+    let longest = bars.iter().map(|(_, _, parts)| total(parts)).fold(0.0, f64::max);
+    text.push_str("<section class=\"card\">\n<h2>Where it waits <span class=\"soft\">events near each percentile, by stage</span></h2>\n<ul class=\"key\">");
+    let shown = |stage: Stage| {
+        let parts = bars.iter().flat_map(|(_, _, parts)| parts);
+        // What nobody could see in a bar needs no key.
+        parts
+            .filter(|part| part.0 == stage)
+            .any(|part| part.1 > longest * 0.002)
+    };
+    for stage in Stage::ALL.into_iter().filter(|stage| shown(*stage)) {
+        let _ = write!(
+            text,
+            "<li><i class=\"stage\" style=\"--hue:{}\"></i>{}</li>",
+            hue(stage),
+            stage_name(stage)
+        );
+    }
+    text.push_str("</ul>\n<div class=\"waits\">\n");
+    for (class, percentile, parts) in &bars {
+        let said: Vec<String> = parts
+            .iter()
+            .map(|(stage, seconds)| format!("{} {}", stage_name(*stage), time(*seconds)))
+            .collect();
+        let _ = write!(
+            text,
+            "<div>{} {percentile} <b>{}</b><div class=\"stack\" role=\"img\" aria-label=\"{}\" style=\"width:{:.1}%\">",
+            markup(&class.name),
+            time(total(parts)),
+            markup(&said.join(", ")),
+            total(parts) / longest * 100.0
+        );
+        for (stage, seconds) in parts {
+            let _ = write!(
+                text,
+                "<i style=\"--hue:{};flex:{:.0}\" title=\"{} {}\"></i>",
+                hue(*stage),
+                seconds / longest * 10_000.0,
+                stage_name(*stage),
+                time(*seconds)
+            );
+        }
+        text.push_str("</div></div>\n");
+    }
+    text.push_str("</div>\n</section>\n");
+}
+
+fn stations(text: &mut String, report: &Report) {
+    text.push_str("<section class=\"card\">\n<h2>Stations <span class=\"soft\">busiest first</span></h2>\n");
+    let rows = report.stations.iter().map(|station| {
+        vec![
+            markup(&station.name),
+            stage_name(station.stage).to_owned(),
+            station.machines.to_string(),
+            share(station.busy_share),
+            share(station.busy_p99_minute),
+            meter(Some(station.busy_p99_minute.min(1.0))),
+            share(station.busy_max_minute),
+            count(station.waiting_max),
+            count(station.refused),
+            count(station.timed_out),
+        ]
+    });
+    let titles = [
+        "station",
+        "stage",
+        ">machines",
+        ">mean",
+        ">p99 minute",
+        "",
+        ">worst minute",
+        ">waiting",
+        ">refused",
+        ">timed out",
+    ];
+    table(text, &titles, rows, None);
+    text.push_str("</section>\n");
+}
+
+fn classes(text: &mut String, report: &Report) {
+    text.push_str("<section class=\"card\">\n<h2>Events <span class=\"soft\">of one run</span></h2>\n");
+    let rows = report.classes.iter().map(|class| {
+        let quantile = |share| class.latency_s.quantile(share).map_or("–".to_owned(), time);
+        vec![
+            markup(&class.name),
+            count(class.published),
+            count(class.failed),
+            count(class.delivered),
+            count(class.conflated),
+            count(class.lost),
+            quantile(0.5),
+            quantile(0.95),
+            quantile(0.99),
+        ]
+    });
+    let titles = [
+        "class",
+        ">published",
+        ">failed",
+        ">delivered",
+        ">conflated",
+        ">lost",
+        ">p50",
+        ">p95",
+        ">p99",
+    ];
+    table(text, &titles, rows, None);
+    let reconnects = &report.connections.reconnect_s;
+    if let Some(p95) = reconnects.quantile(0.95) {
+        let _ = writeln!(
+            text,
+            "<p>{} reconnects in all runs; 95 % of them took at most {}.</p>",
+            count(reconnects.len()),
+            time(p95)
+        );
+    }
+    text.push_str("</section>\n");
+}
+
+fn bill(text: &mut String, report: &Report) {
+    let Some(bill) = &report.bill else {
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "<section class=\"card\">\n<h2>Bill of a month <span class=\"soft\">in {}; prices: {} of {}</span></h2>",
+        markup(&bill.currency),
+        markup(&bill.book),
+        markup(&bill.as_of)
+    );
+    let rows = bill.lines.iter().map(|line| {
+        vec![
+            markup(line.node.as_deref().unwrap_or("traffic")),
+            markup(&line.what),
+            format!(
+                "{} {} × {}",
+                count(line.quantity),
+                unit(line.unit),
+                rate(line.rate)
+            ),
+            cents(line.amount),
+            format!("<span class=\"soft\">{}</span>", markup(&line.source)),
+        ]
+    });
+    let foot = format!(
+        "<td>total</td><td></td><td></td><td class=\"number\">{}</td><td></td>",
+        cents(bill.total)
+    );
+    table(
+        text,
+        &["for", "", ">quantity × rate", ">amount", "source of the rate"],
+        rows,
+        Some(&foot),
+    );
+    if let Some(clause) = report.clauses.iter().find(|clause| clause.what == What::Budget) {
+        let _ = writeln!(
+            text,
+            "<p>The budget is {}.</p>",
+            money(clause.limit, &bill.currency)
+        );
+    }
+    text.push_str("</section>\n");
+}
+
+fn marks(text: &mut String, report: &Report) {
+    if report.marks.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "<section class=\"card\">\n<details><summary>What happened in the first run: {} events</summary>",
+        report.marks.len()
+    );
+    let rows = report
+        .marks
+        .iter()
+        .map(|mark| vec![moment(mark.at_s), markup(&mark.what)]);
+    table(text, &[">at", "what"], rows, None);
+    text.push_str("</details>\n</section>\n");
+}
