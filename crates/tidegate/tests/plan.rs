@@ -4,7 +4,8 @@ mod markup;
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -441,6 +442,59 @@ fn a_plan_is_exported_for_other_tools() {
         2,
         "a form is asked for"
     );
+}
+
+#[test]
+fn the_page_is_served_on_this_machine_with_the_plan_in_its_address() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("plan.toml");
+    fs::write(&file, SMALL).expect("written");
+    let mut child = command(&["open", text(&file)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    let mut url = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut url)
+        .expect("an address");
+    let (host, rest) = url
+        .trim()
+        .strip_prefix("http://")
+        .and_then(|url| url.split_once('/'))
+        .expect("a URL");
+    let (path, fragment) = rest.split_once('#').expect("a plan");
+    assert!(
+        host.starts_with("127.0.0.1:") && path == "planner/" && fragment.starts_with("1."),
+        "{url}"
+    );
+    for (path, status, words) in [
+        ("/planner/", "200", "content-security-policy: default-src 'none'"),
+        ("/", "308", "location: /planner/"),
+        ("/v1/publish", "404", ""),
+        ("/planner/../../etc/passwd", "404", ""),
+    ] {
+        let answer = get(host, path);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(words),
+            "{path}: {answer:.300}"
+        );
+    }
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).expect("not zero");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+fn get(host: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(host).expect("it listens");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+    )
+    .expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod compare;
 mod export;
 mod library;
 mod new;
+mod open;
 mod report;
 mod run;
 mod source;
@@ -36,6 +37,8 @@ pub enum Command {
     Compare(compare::Arguments),
     /// Write a plan as JSON, its topology as a Graphviz graph, or the minutes of a run as CSV.
     Export(export::Arguments),
+    /// Serve the planner's page on this machine, with a plan in it.
+    Open(open::Arguments),
     /// Print a JSON Schema of plan files, for editors.
     Schema,
 }
@@ -75,6 +78,7 @@ pub fn run(command: &Command) -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Open(arguments) => open::run(arguments),
         Command::Schema => show(&format!("{:#}\n", file::schema())).map(|()| Ending::Good),
     };
     match ending {

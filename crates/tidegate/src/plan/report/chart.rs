@@ -50,15 +50,38 @@ pub enum Shape {
     Between(Vec<f64>, Vec<f64>),
 }
 
-/// The worst of each bin of minutes.
-pub fn binned(minutes: impl ExactSizeIterator<Item = f64>) -> Vec<f64> {
+/// The most of each bin of minutes: the worst, of nearly everything.
+pub fn most(minutes: impl ExactSizeIterator<Item = f64>) -> Vec<f64> {
+    binned(minutes, f64::max)
+}
+
+/// The least of each bin.
+pub fn least(minutes: impl ExactSizeIterator<Item = f64>) -> Vec<f64> {
+    binned(minutes, f64::min)
+}
+
+fn binned(minutes: impl ExactSizeIterator<Item = f64>, worse: fn(f64, f64) -> f64) -> Vec<f64> {
     let width = minutes.len().div_ceil(BINS_MAX).max(1);
     let all: Vec<f64> = minutes
         .map(|value| if value.is_finite() { value } else { 0.0 })
         .collect();
     all.chunks(width)
-        .map(|bin| bin.iter().copied().fold(0.0, f64::max))
+        .map(|bin| bin.iter().copied().reduce(worse).unwrap_or(0.0))
         .collect()
+}
+
+/// Zeros between other values, as a straight line from one to the next.
+pub fn bridged(mut values: Vec<f64>) -> Vec<f64> {
+    let known: Vec<usize> = (0..values.len()).filter(|place| values[*place] > 0.0).collect();
+    for pair in known.windows(2) {
+        let (from, to) = (pair[0], pair[1]);
+        let (low, high) = (values[from], values[to]);
+        let step = (high - low) / (to - from) as f64;
+        for (count, value) in values[from..to].iter_mut().enumerate() {
+            *value = low + step * count as f64;
+        }
+    }
+    values
 }
 
 impl Scale {
@@ -282,9 +305,16 @@ mod tests {
         let mut minutes = vec![1.0; 3_600];
         minutes[7] = 9.0;
         minutes[8] = f64::NAN;
-        let bins = binned(minutes.into_iter());
+        let bins = most(minutes.iter().copied());
         assert_eq!((bins.len(), bins[1]), (600, 9.0));
-        assert!(binned(std::iter::empty()).is_empty());
+        assert_eq!(least(minutes.into_iter())[1], 0.0);
+        assert!(most(std::iter::empty()).is_empty());
+    }
+
+    #[test]
+    fn a_bridge_is_straight_and_ends_where_values_do() {
+        let bridged = bridged(vec![0.0, 1.0, 0.0, 0.0, 4.0, 0.0]);
+        assert_eq!(bridged, [0.0, 1.0, 2.0, 3.0, 4.0, 0.0]);
     }
 
     #[test]

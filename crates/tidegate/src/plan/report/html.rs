@@ -8,12 +8,12 @@ use std::fmt::Write;
 use tidegate_plan::{network::Stage, plan::Weigh};
 
 use super::{
-    Class, Clause, Report, What,
-    chart::{Chart, Scale, Series, Shape, binned},
+    Class, Clause, Report, Station, What,
+    chart::{Chart, Scale, Series, Shape, bridged, least, most},
     escape::markup,
-    shown::{cents, clause_limit, clause_name, clause_value, count, moment, money, share, span, time, unit},
+    shown::{cents, clause_limit, clause_name, clause_value, count, moment, money, span, time, unit},
     stage_name,
-    text::{provenance, rate, summary},
+    text::{busy, provenance, rate, summary},
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -64,36 +64,34 @@ fn badge(verdict: super::Verdict) -> String {
     format!("<span class=\"verdict {}\">{word}</span>", word.replace(' ', "-"))
 }
 
-/// A table that scrolls by itself where there is no room. Titles that begin with `>` are those of numbers.
-fn table(
-    text: &mut String,
-    titles: &[&str],
-    rows: impl IntoIterator<Item = Vec<String>>,
-    foot: Option<&str>,
-) {
-    text.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
-    for title in titles {
-        let _ = match title.strip_prefix('>') {
-            Some(title) => write!(text, "<th class=\"number\">{title}</th>"),
-            None => write!(text, "<th>{title}</th>"),
-        };
-    }
-    text.push_str("</tr></thead>\n<tbody>\n");
-    for row in rows {
+/// A column's title and its classes: `number` is set right, `wide` is left out on a phone.
+type Column<'a> = (&'a str, &'a str);
+
+/// A table that scrolls by itself where there is no room.
+fn table(text: &mut String, columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>, foot: &[&str]) {
+    let row = |text: &mut String, tag: &str, cells: &[&str]| {
         text.push_str("<tr>");
-        for (cell, title) in row.iter().zip(titles) {
-            let class = if title.starts_with('>') {
-                " class=\"number\""
-            } else {
-                ""
+        for (cell, (_, class)) in cells.iter().zip(columns) {
+            let _ = match *class {
+                "" => write!(text, "<{tag}>{cell}</{tag}>"),
+                class => write!(text, "<{tag} class=\"{class}\">{cell}</{tag}>"),
             };
-            let _ = write!(text, "<td{class}>{cell}</td>");
         }
         text.push_str("</tr>\n");
+    };
+    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    text.push_str("<div class=\"scroll\"><table>\n<thead>");
+    row(text, "th", &titles);
+    text.push_str("</thead>\n<tbody>\n");
+    for cells in rows {
+        let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+        row(text, "td", &cells);
     }
     text.push_str("</tbody>\n");
-    if let Some(foot) = foot {
-        let _ = writeln!(text, "<tfoot><tr>{foot}</tr></tfoot>");
+    if !foot.is_empty() {
+        text.push_str("<tfoot>");
+        row(text, "td", foot);
+        text.push_str("</tfoot>\n");
     }
     text.push_str("</table></div>\n");
 }
@@ -118,12 +116,14 @@ fn contract(text: &mut String, report: &Report) {
             badge(clause.verdict),
         ]
     });
-    table(
-        text,
-        &["clause", ">measured", ">limit", "of the limit", ""],
-        rows,
-        None,
-    );
+    let columns = [
+        ("clause", ""),
+        ("measured", "number"),
+        ("limit", "number"),
+        ("of what is allowed", "wide"),
+        ("", ""),
+    ];
+    table(text, &columns, rows, &[]);
     for why in &report.unpriced {
         let _ = writeln!(text, "<p>The budget is not judged: {}</p>", markup(why));
     }
@@ -135,12 +135,12 @@ fn contract(text: &mut String, report: &Report) {
     };
     let _ = writeln!(
         text,
-        "<p>Error budget: {} of {} {of} spent. Users lost {} not connected, {} refused, {} too late.</p>\n</section>",
+        "<p>Error budget: {} of {} {of} spent. User-minutes lost: {} not connected, {} refused, {} too late.</p>\n</section>",
         amount(budget.spent),
         amount(budget.allowed),
-        span(budget.disconnected_s),
-        span(budget.refused_s),
-        span(budget.late_s)
+        count(budget.disconnected_s / 60.0),
+        count(budget.refused_s / 60.0),
+        count(budget.late_s / 60.0)
     );
 }
 
@@ -171,7 +171,7 @@ fn charts(text: &mut String, report: &Report) {
         return;
     }
     let minutes = &report.minutes;
-    let of = |value: &dyn Fn(&tidegate_plan::outcome::Minute) -> f64| binned(minutes.iter().map(value));
+    let of = |value: &dyn Fn(&tidegate_plan::outcome::Minute) -> f64| most(minutes.iter().map(value));
     let marks: Vec<(f64, String)> = report
         .marks
         .iter()
@@ -194,7 +194,9 @@ fn charts(text: &mut String, report: &Report) {
         marks: marks.clone(),
     };
     text.push_str("<div class=\"columns\">\n");
-    let (wanted, connected) = (of(&|minute| minute.wanted), of(&|minute| minute.connected));
+    let wanted = of(&|minute| minute.wanted);
+    // An outage is when there are few.
+    let connected = least(minutes.iter().map(|minute| minute.connected));
     let users = chart(
         "Users",
         "in the first run; dotted: something happened",
@@ -206,8 +208,8 @@ fn charts(text: &mut String, report: &Report) {
         ],
         Vec::new(),
     );
-    let busy: Vec<Series> = report
-        .stations
+    let drawn = busiest(report);
+    let busy: Vec<Series> = drawn
         .iter()
         .zip(COLOURS)
         .map(|(station, colour)| {
@@ -217,13 +219,24 @@ fn charts(text: &mut String, report: &Report) {
         .collect();
     let busy = chart(
         "Utilisation",
-        "of the busiest stations",
+        "of the busiest station of each node",
         Scale::Linear(1.0),
         &|value| format!("{:.0} %", value * 100.0),
         busy,
         Vec::new(),
     );
-    let [p50, p95, p99] = [0, 1, 2].map(|at| of(&|minute| minute.latency_s[at]));
+    // Where only a sample of the calm minutes was simulated, there is a straight line between them.
+    let (note, is_sampled) = match report.sampled_share > 0.0 && report.sampled_share < 0.995 {
+        true => (
+            "of all classes; straight between minutes that were simulated",
+            true,
+        ),
+        false => ("from publish to deliver, all classes", false),
+    };
+    let [p50, p95, p99] = [0, 1, 2].map(|at| {
+        let values = of(&|minute| minute.latency_s[at]);
+        if is_sampled { bridged(values) } else { values }
+    });
     let targets: Vec<(String, f64)> = report
         .clauses
         .iter()
@@ -236,7 +249,7 @@ fn charts(text: &mut String, report: &Report) {
     let limits = targets.iter().map(|(_, limit)| *limit);
     let latency = chart(
         "Latency",
-        "from publish to deliver, all classes",
+        note,
         Scale::powers(p50.iter().chain(&p99).copied().chain(limits)),
         &time,
         vec![
@@ -249,19 +262,17 @@ fn charts(text: &mut String, report: &Report) {
         ],
         targets,
     );
-    let waiting: Vec<Vec<f64>> = report
-        .stations
+    let waiting: Vec<Vec<f64>> = drawn
         .iter()
-        .take(STATIONS_DRAWN)
         .map(|station| of(&|minute| minute.waiting.get(station.place).copied().map_or(0.0, f64::from)))
         .collect();
-    let most = Scale::linear(waiting.iter().flatten().copied());
-    let waiting = report.stations.iter().zip(COLOURS).zip(waiting);
+    let scale = Scale::linear(waiting.iter().flatten().copied());
+    let waiting = drawn.iter().zip(COLOURS).zip(waiting);
     let waiting = waiting.map(|((station, colour), values)| line(&station.name, colour, values));
     let waiting = chart(
         "Backlog",
         "most that waited there in a minute",
-        most,
+        scale,
         &count,
         waiting.collect(),
         Vec::new(),
@@ -270,6 +281,17 @@ fn charts(text: &mut String, report: &Report) {
         let _ = writeln!(text, "<section class=\"card\">\n{}</section>", chart.html());
     }
     text.push_str("</div>\n");
+}
+
+/// The busiest station of each node: those of one node share its machines, and would be drawn over each other.
+fn busiest(report: &Report) -> Vec<&Station> {
+    let mut drawn: Vec<&Station> = Vec::new();
+    for station in &report.stations {
+        if drawn.len() < STATIONS_DRAWN && drawn.iter().all(|other| other.node != station.node) {
+            drawn.push(station);
+        }
+    }
+    drawn
 }
 
 /// A stage's colour, the same as in the planner's page.
@@ -353,28 +375,28 @@ fn stations(text: &mut String, report: &Report) {
             markup(&station.name),
             stage_name(station.stage).to_owned(),
             station.machines.to_string(),
-            share(station.busy_share),
-            share(station.busy_p99_minute),
+            markup(&busy(station.busy_share)),
+            markup(&busy(station.busy_p99_minute)),
             meter(Some(station.busy_p99_minute.min(1.0))),
-            share(station.busy_max_minute),
+            markup(&busy(station.busy_max_minute)),
             count(station.waiting_max),
             count(station.refused),
             count(station.timed_out),
         ]
     });
-    let titles = [
-        "station",
-        "stage",
-        ">machines",
-        ">mean",
-        ">p99 minute",
-        "",
-        ">worst minute",
-        ">waiting",
-        ">refused",
-        ">timed out",
+    let columns = [
+        ("station", ""),
+        ("stage", "wide"),
+        ("machines", "number wide"),
+        ("mean", "number wide"),
+        ("p99 minute", "number"),
+        ("", "wide"),
+        ("worst", "number"),
+        ("waiting", "number"),
+        ("refused", "number wide"),
+        ("timed out", "number wide"),
     ];
-    table(text, &titles, rows, None);
+    table(text, &columns, rows, &[]);
     text.push_str("</section>\n");
 }
 
@@ -394,18 +416,18 @@ fn classes(text: &mut String, report: &Report) {
             quantile(0.99),
         ]
     });
-    let titles = [
-        "class",
-        ">published",
-        ">failed",
-        ">delivered",
-        ">conflated",
-        ">lost",
-        ">p50",
-        ">p95",
-        ">p99",
+    let columns = [
+        ("class", ""),
+        ("published", "number wide"),
+        ("failed", "number"),
+        ("delivered", "number wide"),
+        ("conflated", "number wide"),
+        ("lost", "number wide"),
+        ("p50", "number wide"),
+        ("p95", "number"),
+        ("p99", "number"),
     ];
-    table(text, &titles, rows, None);
+    table(text, &columns, rows, &[]);
     let reconnects = &report.connections.reconnect_s;
     if let Some(p95) = reconnects.quantile(0.95) {
         let _ = writeln!(
@@ -430,29 +452,32 @@ fn bill(text: &mut String, report: &Report) {
         markup(&bill.as_of)
     );
     let rows = bill.lines.iter().map(|line| {
+        let arithmetic = format!(
+            "{} {} × {}",
+            count(line.quantity),
+            unit(line.unit),
+            rate(line.rate)
+        );
         vec![
             markup(line.node.as_deref().unwrap_or("traffic")),
-            markup(&line.what),
             format!(
-                "{} {} × {}",
-                count(line.quantity),
-                unit(line.unit),
-                rate(line.rate)
+                "{}<span class=\"narrow soft\">{arithmetic}</span>",
+                markup(&line.what)
             ),
+            arithmetic,
             cents(line.amount),
             format!("<span class=\"soft\">{}</span>", markup(&line.source)),
         ]
     });
-    let foot = format!(
-        "<td>total</td><td></td><td></td><td class=\"number\">{}</td><td></td>",
-        cents(bill.total)
-    );
-    table(
-        text,
-        &["for", "", ">quantity × rate", ">amount", "source of the rate"],
-        rows,
-        Some(&foot),
-    );
+    let columns = [
+        ("for", ""),
+        ("", ""),
+        ("quantity × rate", "number wide"),
+        ("amount", "number"),
+        ("source of the rate", "wide"),
+    ];
+    let total = cents(bill.total);
+    table(text, &columns, rows, &["total", "", "", &total, ""]);
     if let Some(clause) = report.clauses.iter().find(|clause| clause.what == What::Budget) {
         let _ = writeln!(
             text,
@@ -476,6 +501,6 @@ fn marks(text: &mut String, report: &Report) {
         .marks
         .iter()
         .map(|mark| vec![moment(mark.at_s), markup(&mark.what)]);
-    table(text, &[">at", "what"], rows, None);
+    table(text, &[("at", "number"), ("what", "")], rows, &[]);
     text.push_str("</details>\n</section>\n");
 }

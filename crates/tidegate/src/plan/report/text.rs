@@ -172,15 +172,20 @@ fn stations(text: &mut String, report: &Report, paint: Paint) {
     let wanted: Vec<f64> = report.minutes.iter().map(|minute| minute.wanted).collect();
     let connected: Vec<f64> = report.minutes.iter().map(|minute| minute.connected).collect();
     let most = wanted.iter().chain(&connected).copied().fold(0.0, f64::max);
-    for (name, minutes) in [("wanted", wanted), ("connected", connected)] {
-        let highest = minutes.iter().copied().fold(0.0, f64::max);
-        let _ = writeln!(
-            text,
-            "  {name:<10}{}  at most {}",
-            course(&minutes, most),
-            count(highest)
-        );
+    // An outage is when few are connected: of each piece the least counts.
+    let courses = [
+        ("wanted", course(&wanted, most, f64::max)),
+        ("connected", course(&connected, most, f64::min)),
+    ];
+    for (name, course) in courses {
+        let _ = writeln!(text, "  {name:<10}{course}");
     }
+    let _ = writeln!(
+        text,
+        "  at most {} wanted to be connected, and {} were",
+        count(report.connections.wanted_max),
+        count(report.connections.connected_max)
+    );
     let mut table = Table::new(&[
         ("station", Align::Left),
         ("machines", Align::Right),
@@ -232,7 +237,7 @@ fn more(all: usize, shown: usize) -> Option<usize> {
 }
 
 /// A utilisation.
-fn busy(share: f64) -> String {
+pub fn busy(share: f64) -> String {
     match share > 0.0 && share < 0.01 {
         true => "< 1 %".to_owned(),
         false => format!("{:.0} %", share * 100.0),
@@ -244,15 +249,15 @@ fn bar(share: f64) -> String {
     format!("{}{}", "█".repeat(full), "░".repeat(BAR_WIDTH - full))
 }
 
-/// A course over the run: the worst of each piece counts.
-fn course(minutes: &[f64], most: f64) -> String {
+/// A course over the run, of the worst of each piece.
+fn course(minutes: &[f64], most: f64, worse: fn(f64, f64) -> f64) -> String {
     const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let width = minutes.len().div_ceil(COURSE_WIDTH).max(1);
     minutes
         .chunks(width)
         .map(|piece| {
-            let highest = piece.iter().copied().fold(0.0, f64::max);
-            let step = highest / most.max(f64::MIN_POSITIVE) * 7.0;
+            let worst = piece.iter().copied().reduce(worse).unwrap_or(0.0);
+            let step = worst / most.max(f64::MIN_POSITIVE) * 7.0;
             STEPS[(step.round() as usize).min(7)]
         })
         .collect()
@@ -415,10 +420,10 @@ mod tests {
     fn a_course_shows_the_worst_of_each_piece() {
         let mut minutes = vec![0.0; 3_600];
         minutes[61] = 8.0;
-        let course = course(&minutes, 8.0);
+        let course = course(&minutes, 8.0, f64::max);
         assert_eq!(course.chars().count(), COURSE_WIDTH);
         assert_eq!(course.chars().nth(1), Some('█'));
-        assert_eq!(super::course(&[], 0.0), "");
+        assert_eq!(super::course(&[], 0.0, f64::min), "");
     }
 
     #[test]
