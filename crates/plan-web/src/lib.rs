@@ -4,7 +4,6 @@
 //! in WebAssembly. It keeps nothing between two requests: the same request has the same answer, byte for byte, here,
 //! in a page and in CI. A request may carry what came with a link, so its text is as hostile as any.
 
-mod clauses;
 mod columns;
 #[cfg(target_arch = "wasm32")]
 mod face;

@@ -2,18 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_plan::{
-    Network, Outcome, Plan, compile, engine, file,
+    Plan, file,
     histogram::Histogram,
+    judge::{Clause, Effort, Fidelity, Judge, Judgement, Rare, Verdict, What},
     network::Stage,
     outcome::{BadTime, ClassOutcome, Ledger, Mark, StationOutcome},
-    price::{self, Bill, Book},
+    price::Bill,
 };
 
-use crate::{
-    Failed,
-    clauses::{Clause, clauses},
-    columns::Columns,
-};
+use crate::{Failed, columns::Columns};
 
 /// What is to be run, and how closely.
 #[derive(Debug, Deserialize)]
@@ -28,17 +25,8 @@ pub struct Asked {
     visits: f64,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Fidelity {
-    Fluid,
-    Hybrid,
-    Exact,
-}
-
 /// More are for the command line, which has all cores.
 const REPLICATIONS_MAX: u32 = 64;
-const VISITS_MAX: f64 = 1e9;
 
 /// See the module.
 #[derive(Debug, Serialize)]
@@ -50,7 +38,11 @@ pub struct Run {
     visits: f64,
     connected_max: f64,
     connects_failed: f64,
+    verdict: Verdict,
+    /// That all clauses hold; none of a single run.
+    probability: Option<f64>,
     clauses: Vec<Clause>,
+    rare: Vec<Rare>,
     columns: Columns,
     stations: Vec<Station>,
     classes: Vec<ClassOutcome>,
@@ -77,38 +69,44 @@ struct Station {
 /// Runs a text's plan.
 pub fn run(asked: &Asked) -> Result<Run, Failed> {
     let plan = file::parse(&asked.text).map_err(Failed::of_file)?;
-    let network = compile::compile(&plan).map_err(|error| Failed::of(error.to_string()))?;
-    let outcome = outcome(&network, asked);
-    Ok(shown(asked.fidelity, &plan, &network, outcome))
-}
-
-fn outcome(network: &Network, asked: &Asked) -> Outcome {
     let runs = asked.replications.clamp(1, REPLICATIONS_MAX);
-    let visits = asked.visits.clamp(0.0, VISITS_MAX);
-    let mut sum = Outcome::default();
-    match asked.fidelity {
-        Fidelity::Fluid => return engine::fluid::run(network),
-        Fidelity::Hybrid => (0..runs).for_each(|run| sum.merge(&engine::hybrid::run(network, run, visits))),
-        Fidelity::Exact => (0..runs).for_each(|run| sum.merge(&engine::exact::run(network, run))),
-    }
-    sum
+    let effort = Effort {
+        fidelity: asked.fidelity,
+        runs_min: runs,
+        runs_max: runs,
+        visits: asked.visits,
+        ..Effort::default()
+    };
+    let mut judge = Judge::new(&plan, &effort).map_err(|refused| Failed::of(refused.to_string()))?;
+    while judge.step() {}
+    // What would settle a clause takes a while; a slider has to follow at once.
+    let judgement = match asked.fidelity {
+        Fidelity::Hybrid | Fidelity::Exact if runs > 1 => judge.finish(),
+        Fidelity::Fluid | Fidelity::Hybrid | Fidelity::Exact => judge.judgement(),
+    };
+    Ok(shown(&plan, judgement))
 }
 
-fn shown(fidelity: Fidelity, plan: &Plan, network: &Network, outcome: Outcome) -> Run {
+fn shown(plan: &Plan, judgement: Judgement) -> Run {
     let nodes = &plan.topology.nodes;
+    let Judgement { outcome, network, .. } = judgement;
     let columns = Columns::of(&outcome);
-    let (bill, unpriced) = priced(plan, network, &outcome);
-    let clauses = clauses(plan, &outcome, bill.as_ref().map(|bill| bill.total));
+    let mut clauses = judgement.clauses;
+    // Without a price there is nothing to show of the budget; `unpriced` says why.
+    clauses.retain(|clause| clause.promise.what != What::Budget || clause.measured.is_some());
     let stations = network.stations.iter().zip(outcome.stations);
     Run {
-        fidelity,
-        runs: outcome.runs,
+        fidelity: judgement.fidelity,
+        runs: judgement.runs,
         length_s: outcome.length,
         sampled_share: outcome.sampled_share,
         visits: outcome.visits,
         connected_max: outcome.connected_max,
         connects_failed: outcome.connects_failed,
+        verdict: judgement.verdict,
+        probability: judgement.probability,
         clauses,
+        rare: judgement.rare,
         columns,
         stations: stations
             .map(|(station, outcome)| Station {
@@ -125,26 +123,8 @@ fn shown(fidelity: Fidelity, plan: &Plan, network: &Network, outcome: Outcome) -
         wanted_s: outcome.wanted_s,
         worst: outcome.worst,
         marks: outcome.marks,
-        bill,
-        unpriced,
-    }
-}
-
-/// The bill, or why there is none.
-fn priced(plan: &Plan, network: &Network, outcome: &Outcome) -> (Option<Bill>, Vec<String>) {
-    let Some(book) = Book::by_name(&plan.book) else {
-        let names = Book::NAMES.join(", ");
-        return (
-            None,
-            vec![format!(
-                "there is no price book `{}`; there are {names}",
-                plan.book
-            )],
-        );
-    };
-    match price::bill(plan, network, &book, outcome) {
-        Ok(bill) => (Some(bill), Vec::new()),
-        Err(missing) => (None, missing.iter().map(ToString::to_string).collect()),
+        bill: judgement.bill,
+        unpriced: judgement.unpriced,
     }
 }
 
@@ -180,6 +160,32 @@ mod tests {
             // A tenth of a second is about right for two ways of 20 ms and more.
             let p95 = run["clauses"][1]["measured"].as_f64().unwrap();
             assert!(p95 > 0.02 && p95 < 5.0, "{p95}");
+        }
+    }
+
+    #[test]
+    fn several_runs_have_a_verdict_and_say_what_would_settle_it() {
+        let request = json!({"op": "run", "text": file::TEMPLATE, "fidelity": "hybrid", "replications": 4, "visits": 1e5});
+        let run: Value = serde_json::from_slice(&crate::answer(request.to_string().as_bytes())).unwrap();
+        assert_eq!(run["runs"], 4);
+        let chance = run["probability"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&chance));
+        let clauses = run["clauses"].as_array().unwrap();
+        let is = |standing: &str| clauses.iter().any(|clause| clause["standing"] == standing);
+        let verdict = match (is("breaks"), is("too-close")) {
+            (true, _) => "breaks",
+            (false, true) => "too-close",
+            (false, false) => "holds",
+        };
+        assert_eq!(run["verdict"], verdict);
+        for clause in clauses {
+            let (low, high) = (&clause["interval"][0], &clause["interval"][1]);
+            let measured = clause["measured"].as_f64().unwrap();
+            assert!(
+                low.as_f64().unwrap() <= measured && measured <= high.as_f64().unwrap(),
+                "{clause}"
+            );
+            assert_eq!(clause["settle"].is_null(), clause["standing"] != "too-close");
         }
     }
 

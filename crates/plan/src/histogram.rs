@@ -7,6 +7,8 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// The lower end of the first place, seconds.
 const LOWEST: f64 = 1e-6;
+/// What a percentile is off by at most, as part of it: half a place.
+pub const RESOLUTION: f64 = 0.005;
 /// ln 1.01.
 const LN_GROWTH: f64 = 0.009_950_330_853_168_083;
 const PLACES: usize = 2_550;

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod erlang;
 pub mod file;
 pub mod histogram;
+pub mod judge;
 mod kind;
 pub mod network;
 pub mod outcome;

@@ -4,6 +4,9 @@ import type { Run } from "../src/engine/answers";
 
 const none = { count: 0, p50: null, p95: null, p99: null, p999: null };
 
+// Of a single run nothing is known about chance.
+const once = { interval: null, standing: "too-close", probability: null, runs: 1, runs_kept: 0, settle: null } as const;
+
 export const RUN: Run = {
   fidelity: "hybrid",
   runs: 1,
@@ -12,11 +15,14 @@ export const RUN: Run = {
   visits: 100,
   connected_max: 10,
   connects_failed: 0,
+  verdict: "too-close",
+  probability: null,
+  rare: [],
   clauses: [
-    { what: "uptime", class: null, percentile: null, promised: 0.9, measured: 0.95, is_kept: true },
-    { what: "latency", class: "chat", percentile: 0.95, promised: 0.1, measured: 0.125, is_kept: false },
-    { what: "budget", class: null, percentile: null, promised: 100, measured: 400, is_kept: false },
-    { what: "loss", class: null, percentile: null, promised: 0.01, measured: null, is_kept: true },
+    { what: "uptime", class: null, percentile: null, promised: 0.9, measured: 0.95, is_kept: true, ...once },
+    { what: "latency", class: "chat", percentile: 0.95, promised: 0.1, measured: 0.125, is_kept: false, ...once },
+    { what: "budget", class: null, percentile: null, promised: 100, measured: 400, is_kept: false, ...once },
+    { what: "loss", class: null, percentile: null, promised: 0.01, measured: null, is_kept: true, ...once },
   ],
   columns: {
     hours: [1 / 60, 2 / 60, 3 / 60],

@@ -55,7 +55,11 @@ export interface Run {
   visits: number;
   connected_max: number;
   connects_failed: number;
+  verdict: Verdict;
+  /** That all clauses hold; none of a single run. */
+  probability: number | null;
   clauses: Clause[];
+  rare: Rare[];
   columns: Columns;
   stations: StationRun[];
   classes: ClassRun[];
@@ -71,6 +75,35 @@ export interface Run {
   findings?: Finding[];
 }
 
+export type Verdict = "holds" | "breaks" | "too-close";
+
+/** A failure by chance, forced once at the busiest moment. */
+export interface Rare {
+  node: number | null;
+  what: string;
+  per_run: number;
+  uptime_cost: number;
+}
+
+/** What would tell of a clause that is too close. */
+export interface Settle {
+  runs: number | null;
+  unknown: Unknown | null;
+}
+
+/** A figure of the model that is not known exactly, and the clause at its ends. */
+export interface Unknown {
+  figure: string;
+  unit: string;
+  low: number;
+  mid: number;
+  high: number;
+  source: string;
+  at_low: number;
+  at_high: number;
+  turns: boolean;
+}
+
 export type What = "uptime" | "latency" | "budget" | "loss" | "reconnect";
 
 export interface Clause {
@@ -80,6 +113,13 @@ export interface Clause {
   promised: number;
   measured: number | null;
   is_kept: boolean;
+  /** None of a single run. */
+  interval: [number, number] | null;
+  standing: Verdict;
+  probability: number | null;
+  runs: number;
+  runs_kept: number;
+  settle: Settle | null;
 }
 
 /** One number a minute, or a bin of minutes. */
