@@ -41,6 +41,9 @@ size = "t4g.small"
 [node.postgres]
 kind = "postgres"
 size = "db.t4g.small"
+[failures]
+crashes_per_year = 0
+deploys_per_week = 0
 "#;
 
 #[test]
@@ -180,11 +183,23 @@ fn what_cannot_be_read_has_no_answer() {
 
 #[test]
 fn the_exit_status_is_the_verdict() {
-    let holds = from_stdin(&["run", "-", "--runs", "2"], SMALL);
+    let holds = from_stdin(&["run", "-", "--runs", "8"], SMALL);
     assert_eq!(code(&holds), 0, "{}{}", out(&holds), err(&holds));
     assert!(out(&holds).starts_with("HOLDS  small"), "{}", out(&holds));
-    let breaks = from_stdin(&["run", "-", "--runs", "2"], &SMALL.replace("200ms", "60ms"));
+    let breaks = from_stdin(&["run", "-", "--runs", "8"], &SMALL.replace("200ms", "60ms"));
     assert_eq!(code(&breaks), 1, "{}", err(&breaks));
+    let close = from_stdin(&["run", "-", "--runs", "1"], SMALL);
+    assert_eq!(
+        code(&close),
+        3,
+        "one run tells nothing of chance: {}",
+        err(&close)
+    );
+    assert!(
+        out(&close).starts_with("TOO CLOSE  small") && out(&close).contains("`--runs 8`"),
+        "{}",
+        out(&close)
+    );
     assert!(
         out(&breaks).starts_with("BREAKS  small\nbroken: p95 of all classes"),
         "{}",
@@ -194,7 +209,7 @@ fn the_exit_status_is_the_verdict() {
 
 #[test]
 fn the_json_has_a_version_and_adds_up() {
-    let ran = from_stdin(&["run", "-", "--json", "--runs", "2"], SMALL);
+    let ran = from_stdin(&["run", "-", "--json", "--runs", "8"], SMALL);
     let report: Value = serde_json::from_str(out(&ran)).expect("JSON");
     assert_eq!(
         (&report["version"], &report["verdict"]),
@@ -202,7 +217,7 @@ fn the_json_has_a_version_and_adds_up() {
     );
     assert_eq!(
         (&report["file"], &report["fidelity"], &report["runs"]),
-        (&"<stdin>".into(), &"hybrid".into(), &2.into())
+        (&"<stdin>".into(), &"hybrid".into(), &8.into())
     );
     let whats: Vec<&str> = list(&report["clauses"])
         .iter()
@@ -237,7 +252,7 @@ fn the_json_has_a_version_and_adds_up() {
         "{chat}"
     );
 
-    let again = from_stdin(&["run", "-", "--json", "--runs", "2"], SMALL);
+    let again = from_stdin(&["run", "-", "--json", "--runs", "8"], SMALL);
     assert_eq!(out(&ran), out(&again), "the same question has the same answer");
 }
 
@@ -294,7 +309,7 @@ fn the_html_is_one_file_that_runs_nothing() {
         r#""</title><script>alert('x')</script>&\u0000\"' onload=\"x""#,
     );
     fs::write(&file, hostile).expect("written");
-    let ran = plan(&["run", text(&file), "--runs", "1", "--html", text(&html)]);
+    let ran = plan(&["run", text(&file), "--runs", "8", "--html", text(&html)]);
     assert_eq!(code(&ran), 0, "{}", err(&ran));
     let page = fs::read_to_string(&html).expect("written");
     // Whatever a name says, the reader sees it as text.

@@ -4,26 +4,27 @@
 //! numbers), so what chance does to both alike cancels out of their difference. A difference is told as one where
 //! its interval at 95 % confidence, over the replications, leaves out zero.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 use tidegate_plan::{
-    Outcome,
+    Outcome, Plan,
+    judge::{Judge, Promise, What, student},
     price::{self, Book},
 };
 
 use super::{
     Ending, Unanswered,
     report::{
-        Clause, Ran, Report, Verdict, What, clauses,
+        Verdict,
         shown::{clause_limit, clause_name, clause_value, money, plain},
         table::{Align, Table},
         text::Paint,
     },
     show,
     source::{Ready, Source, book},
-    trial::{self, Effort},
+    trial::{self, Asked},
 };
 
 #[derive(Args)]
@@ -35,7 +36,7 @@ pub struct Arguments {
     /// The other; its own seed does not count, for both meet the chance of the first.
     b: PathBuf,
     #[command(flatten)]
-    effort: Effort,
+    effort: Asked,
     /// A price book in place of the plans' own: a name, or a file that ends in `.toml`.
     #[arg(long, value_name = "NAME")]
     book: Option<String>,
@@ -65,6 +66,7 @@ struct Side {
     file: String,
     title: String,
     verdict: Verdict,
+    probability: Option<f64>,
 }
 
 /// One figure of both. The interval is of `b` less `a`, at 95 % confidence; none of a single run.
@@ -76,7 +78,7 @@ struct Difference {
     interval: Option<(f64, f64)>,
     says: Says,
     #[serde(skip)]
-    clause: Option<Clause>,
+    promise: Option<Promise>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,7 +96,7 @@ enum Says {
 
 /// What one replication of one side gave.
 struct Measured {
-    clauses: Vec<Clause>,
+    figures: Vec<(Promise, Option<f64>)>,
     busy: Vec<(String, f64)>,
 }
 
@@ -115,57 +117,47 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
     Ok(Ending::Good)
 }
 
-fn compare(sides: &[Ready; 2], books: &[Book; 2], effort: Effort) -> Comparison {
-    let mut merged = [Outcome::default(), Outcome::default()];
+fn compare(sides: &[Ready; 2], books: &[Book; 2], asked: Asked) -> Comparison {
+    let effort = asked.effort_fixed();
+    let mut judges = [0, 1].map(|side| {
+        let Ready { plan, network, .. } = &sides[side];
+        Judge::of(plan, network.clone(), BTreeMap::new(), &effort).with_book(books[side].clone())
+    });
+    let makers = judges.clone();
     let mut measured: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
     trial::each(
-        effort.runs(),
-        |replication| {
+        0..judges[0].wanted(),
+        |number| {
             [0, 1].map(|side| {
-                let outcome = effort.run(&sides[side].network, replication);
+                let outcome = makers[side].replicate(number);
                 (measure(&sides[side], &books[side], &outcome), outcome)
             })
         },
-        |runs| {
+        |number, runs| {
             for (side, (figures, outcome)) in runs.into_iter().enumerate() {
                 measured[side].push(figures);
-                merged[side].merge(&outcome);
+                judges[side].take(number, outcome);
             }
         },
     );
-    let sums = [0, 1].map(|side| measure(&sides[side], &books[side], &merged[side]));
-    let side = |side: usize| {
-        let Ready {
-            source,
-            plan,
-            network,
-        } = &sides[side];
-        let bill = price::bill(plan, network, &books[side], &merged[side])
-            .map_err(|missing| missing.iter().map(ToString::to_string).collect());
-        let report = Report::new(Ran {
-            file: &source.name,
-            plan,
-            network,
-            fidelity: effort.fidelity,
-            outcome: &merged[side],
-            bill,
-        });
-        Side {
-            file: report.file,
-            title: report.title,
-            verdict: report.verdict,
-        }
+    let judgements = judges.map(Judge::finish);
+    let sums = [0, 1].map(|side| measure(&sides[side], &books[side], &judgements[side].outcome));
+    let side = |side: usize| Side {
+        file: sides[side].source.name.clone(),
+        title: sides[side].plan.title.clone(),
+        verdict: judgements[side].verdict.into(),
+        probability: judgements[side].probability,
     };
     let [plan_a, plan_b] = [&sides[0].plan, &sides[1].plan];
     Comparison {
         version: 1,
-        fidelity: effort.fidelity,
-        runs: effort.runs(),
+        fidelity: effort.fidelity.into(),
+        runs: judgements[0].runs,
         seed: plan_a.seed,
         a: side(0),
         b: side(1),
         is_same_question: plan_a.scenario == plan_b.scenario && plan_a.contract == plan_b.contract,
-        clauses: differing_clauses(&sums, &measured, plan_a.contract.weigh),
+        clauses: differing_clauses(plan_a, &sums, &measured),
         nodes: differing_nodes(&sums, &measured),
     }
 }
@@ -173,6 +165,7 @@ fn compare(sides: &[Ready; 2], books: &[Book; 2], effort: Effort) -> Comparison 
 fn measure(side: &Ready, book: &Book, outcome: &Outcome) -> Measured {
     let Ready { plan, network, .. } = side;
     let bill = price::bill(plan, network, book, outcome).ok();
+    let monthly = bill.map(|bill| bill.total);
     let mut busy: Vec<(String, f64)> = Vec::new();
     for (place, node) in plan.topology.nodes.iter().enumerate() {
         let shares = network
@@ -183,44 +176,40 @@ fn measure(side: &Ready, book: &Book, outcome: &Outcome) -> Measured {
             .map(|(_, station)| station.busy_share);
         busy.push((node.id.clone(), shares.fold(0.0, f64::max)));
     }
+    let promises = Promise::all_of(plan).into_iter();
     Measured {
-        clauses: clauses(plan, outcome, bill.map(|bill| bill.total)),
+        figures: promises
+            .map(|promise| {
+                let figure = promise.measure(plan, outcome, monthly);
+                (promise, figure)
+            })
+            .collect(),
         busy,
     }
 }
 
-fn differing_clauses(
-    sums: &[Measured; 2],
-    runs: &[Vec<Measured>; 2],
-    weigh: tidegate_plan::plan::Weigh,
-) -> Vec<Difference> {
-    let of = |measured: &Measured, clause: &Clause| {
-        let same = measured.clauses.iter().find(|other| is_same(other, clause));
-        same.and_then(|clause| clause.measured)
+fn differing_clauses(plan: &Plan, sums: &[Measured; 2], runs: &[Vec<Measured>; 2]) -> Vec<Difference> {
+    // What each is held against may differ; what is measured is the same.
+    let is_same =
+        |a: &Promise, b: &Promise| (a.what, &a.class, a.percentile) == (b.what, &b.class, b.percentile);
+    let of = |measured: &Measured, promise: &Promise| {
+        let same = measured.figures.iter().find(|(other, _)| is_same(other, promise));
+        same.and_then(|(_, figure)| *figure)
     };
-    let is_there = |clause: &&Clause| sums[1].clauses.iter().any(|other| is_same(other, clause));
-    sums[0]
-        .clauses
-        .iter()
-        .filter(is_there)
-        .map(|clause| {
-            let pairs = pairs(runs, |measured| of(measured, clause));
-            let is_more_better = clause.what == What::Uptime;
+    let other = |promise: &Promise| sums[1].figures.iter().any(|(other, _)| is_same(other, promise));
+    let promises = sums[0].figures.iter().map(|(promise, _)| promise);
+    promises
+        .filter(|promise| other(promise))
+        .map(|promise| {
+            let pairs = pairs(runs, |measured| of(measured, promise));
+            let figures = [of(&sums[0], promise), of(&sums[1], promise)];
+            let name = clause_name(promise, plan.contract.weigh);
             Difference {
-                clause: Some(clause.clone()),
-                ..difference(
-                    clause_name(clause, weigh),
-                    [of(&sums[0], clause), of(&sums[1], clause)],
-                    &pairs,
-                    is_more_better,
-                )
+                promise: Some(promise.clone()),
+                ..difference(name, figures, &pairs, promise.what == What::Uptime)
             }
         })
         .collect()
-}
-
-fn is_same(a: &Clause, b: &Clause) -> bool {
-    (a.what, &a.class, a.percentile) == (b.what, &b.class, b.percentile)
 }
 
 fn differing_nodes(sums: &[Measured; 2], runs: &[Vec<Measured>; 2]) -> Vec<Difference> {
@@ -268,7 +257,7 @@ fn difference(name: String, [a, b]: [Option<f64>; 2], pairs: &[f64], is_more_bet
         b,
         interval,
         says,
-        clause: None,
+        promise: None,
     }
 }
 
@@ -280,21 +269,8 @@ fn interval(differences: &[f64]) -> Option<(f64, f64)> {
     let n = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / n;
     let spread = differences.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = student(differences.len() - 1) * (spread / n).sqrt();
+    let half = student::quantile(0.975, n - 1.0) * (spread / n).sqrt();
     Some((mean - half, mean + half))
-}
-
-/// Student's t at 97.5 %, by degrees of freedom (any table of it; beyond 30 within 0.5 % by the expansion's first term).
-fn student(degrees: usize) -> f64 {
-    const TABLE: [f64; 30] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
-        2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048,
-        2.045, 2.042,
-    ];
-    match TABLE.get(degrees.wrapping_sub(1)) {
-        Some(value) => *value,
-        None => 1.960 + 2.372 / degrees as f64,
-    }
 }
 
 fn text(comparison: &Comparison, books: &[Book; 2], paint: Paint) -> String {
@@ -320,21 +296,21 @@ fn text(comparison: &Comparison, books: &[Book; 2], paint: Paint) -> String {
         ("", Align::Left),
     ]);
     for difference in &comparison.clauses {
-        let Some(clause) = &difference.clause else {
+        let Some(promise) = &difference.promise else {
             continue;
         };
         let value = |value: Option<f64>, book: &Book| {
             value.map_or("–".to_owned(), |value| {
-                clause_value(clause, value, &book.currency)
+                clause_value(promise, value, &book.currency)
             })
         };
         table.row([
             difference.name.clone(),
-            clause_limit(clause, &books[0].currency),
+            clause_limit(promise, &books[0].currency),
             value(difference.a, &books[0]),
             value(difference.b, &books[1]),
             difference.interval.map_or("–".to_owned(), |ends| {
-                shown_interval(ends, |end| difference_value(clause, end, &books[0].currency))
+                shown_interval(ends, |end| difference_value(promise, end, &books[0].currency))
             }),
             says(difference.says).to_owned(),
         ]);
@@ -399,10 +375,10 @@ fn shown_interval((low, high): (f64, f64), shown: impl Fn(f64) -> String) -> Str
 }
 
 /// A difference of a clause's values; not negative. Shares differ by points of a per cent.
-fn difference_value(clause: &Clause, value: f64, currency: &str) -> String {
-    match clause.what {
+fn difference_value(promise: &Promise, value: f64, currency: &str) -> String {
+    match promise.what {
         What::Uptime | What::Loss => format!("{:.3} points", value * 100.0),
-        What::Latency | What::Reconnect => clause_value(clause, value, currency),
+        What::Latency | What::Reconnect => clause_value(promise, value, currency),
         What::Budget => money(value, currency),
     }
 }
@@ -431,6 +407,5 @@ mod tests {
             (low + 0.4843).abs() < 1e-3 && (high - 4.4843).abs() < 1e-3,
             "{low} {high}"
         );
-        assert!((student(31) - 2.0395).abs() < 0.01 && (student(1_000) - 1.9623).abs() < 1e-3);
     }
 }

@@ -1,17 +1,17 @@
 //! `tidegate plan export`: a plan, its topology or its minutes for other tools.
 
-use std::{fmt::Write, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use tidegate_plan::{Network, Outcome, Plan, plan::CLIENTS};
+use tidegate_plan::{Network, Outcome, Plan, judge::Judge, plan::CLIENTS};
 
 use super::{
     Ending, Unanswered,
     report::shown::plain,
     show,
     source::{Ready, Source},
-    trial::Effort,
+    trial::Asked,
 };
 
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[command(flatten)]
     form: Form,
     #[command(flatten)]
-    effort: Effort,
+    effort: Asked,
 }
 
 #[derive(Args)]
@@ -49,7 +49,13 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
     } else if arguments.form.dot {
         dot(&plan)
     } else {
-        csv(&network, &arguments.effort.run(&network, 0))
+        let judge = Judge::of(
+            &plan,
+            network.clone(),
+            BTreeMap::new(),
+            &arguments.effort.effort(),
+        );
+        csv(&network, &judge.replicate(0))
     };
     show(&text)?;
     Ok(Ending::Good)

@@ -1,6 +1,7 @@
 //! `tidegate plan run`: the verdict on a plan, and what it rests on.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -8,14 +9,14 @@ use std::{
 
 use clap::Args;
 use tidegate_plan::{
-    Outcome,
+    judge::Judge,
     price::{self, Book},
 };
 
 use super::{
     Ending, Unanswered,
     report::{
-        Ran, Report, Verdict,
+        Report, Verdict,
         html::html,
         json::json,
         junit::junit,
@@ -23,7 +24,7 @@ use super::{
     },
     show,
     source::{Ready, Source, book},
-    trial::{self, Effort},
+    trial::{self, Asked},
 };
 use crate::configure::complain;
 
@@ -41,7 +42,7 @@ pub struct Arguments {
     /// The plan; `-` is standard input.
     file: PathBuf,
     #[command(flatten)]
-    effort: Effort,
+    effort: Asked,
     /// A price book in place of the plan's: a name, or a file that ends in `.toml`.
     #[arg(long, value_name = "NAME")]
     book: Option<String>,
@@ -67,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
             price::STALE_DAYS
         ));
     }
-    let report = report(&ready, &book, arguments.effort);
+    let report = report(ready, book, arguments.effort);
     if let Some(path) = &arguments.html {
         write(path, &html(&report))?;
     }
@@ -85,28 +86,15 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
     })
 }
 
-fn report(ready: &Ready, book: &Book, effort: Effort) -> Report {
+/// The same judgement on any number of cores.
+fn report(ready: Ready, book: Book, asked: Asked) -> Report {
     let Ready {
         source,
         plan,
         network,
     } = ready;
-    let mut outcome = Outcome::default();
-    trial::each(
-        effort.runs(),
-        |replication| effort.run(network, replication),
-        |run| outcome.merge(&run),
-    );
-    let bill = price::bill(plan, network, book, &outcome)
-        .map_err(|missing| missing.iter().map(ToString::to_string).collect());
-    Report::new(Ran {
-        file: &source.name,
-        plan,
-        network,
-        fidelity: effort.fidelity,
-        outcome: &outcome,
-        bill,
-    })
+    let judge = Judge::of(&plan, network, BTreeMap::new(), &asked.effort()).with_book(book);
+    Report::new(&source.name, &plan, &trial::judged(judge))
 }
 
 /// Writes a form of the report beside what is printed.

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     io::{self, IsTerminal, Write},
     num::NonZero,
+    ops::Range,
     sync::{
         atomic::{AtomicU32, Ordering},
         mpsc,
@@ -17,12 +18,10 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tidegate_plan::{Network, Outcome, engine};
+use tidegate_plan::judge::{self, Effort, Judge, Judgement};
 
 /// More tell nothing that matters.
 const RUNS_MAX: i64 = 1_000;
-/// Station visits of one hybrid run: about a second of one core.
-const VISITS: f64 = 2_500_000.0;
 /// Whoever waits longer is told how far it is.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -38,49 +37,80 @@ pub enum Fidelity {
     Exact,
 }
 
-#[derive(Args, Debug, Clone, Copy)]
-pub struct Effort {
-    /// How closely it is run.
-    #[arg(long, value_enum, default_value_t = Fidelity::Hybrid)]
-    pub fidelity: Fidelity,
-    /// Runs, each with its own chance; a fluid run has none, so there is one.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=RUNS_MAX))]
-    runs: u32,
+impl From<judge::Fidelity> for Fidelity {
+    fn from(fidelity: judge::Fidelity) -> Self {
+        match fidelity {
+            judge::Fidelity::Fluid => Self::Fluid,
+            judge::Fidelity::Hybrid => Self::Hybrid,
+            judge::Fidelity::Exact => Self::Exact,
+        }
+    }
 }
 
-impl Effort {
-    /// Runs there will be.
-    pub fn runs(self) -> u32 {
-        match self.fidelity {
-            Fidelity::Fluid => 1,
-            Fidelity::Hybrid | Fidelity::Exact => self.runs,
+#[derive(Args, Debug, Clone, Copy)]
+pub struct Asked {
+    /// How closely it is run.
+    #[arg(long, value_enum, default_value_t = Fidelity::Hybrid)]
+    fidelity: Fidelity,
+    /// Runs, each with its own chance; as many as it takes if absent, at most 32. A fluid run has no chance, so there is one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=RUNS_MAX))]
+    runs: Option<u32>,
+}
+
+impl Asked {
+    /// As the judge takes it.
+    pub fn effort(self) -> Effort {
+        let own = Effort::default();
+        Effort {
+            fidelity: match self.fidelity {
+                Fidelity::Fluid => judge::Fidelity::Fluid,
+                Fidelity::Hybrid => judge::Fidelity::Hybrid,
+                Fidelity::Exact => judge::Fidelity::Exact,
+            },
+            runs_min: self.runs.unwrap_or(own.runs_min),
+            runs_max: self.runs.unwrap_or(own.runs_max),
+            ..own
         }
     }
 
-    /// One run.
-    pub fn run(self, network: &Network, replication: u32) -> Outcome {
-        match self.fidelity {
-            Fidelity::Fluid => engine::fluid::run(network),
-            Fidelity::Hybrid => engine::hybrid::run(network, replication, VISITS),
-            Fidelity::Exact => engine::exact::run(network, replication),
+    /// The same, with a number of runs that is known before.
+    pub fn effort_fixed(self) -> Effort {
+        let effort = self.effort();
+        Effort {
+            runs_max: effort.runs_min,
+            ..effort
         }
     }
+}
+
+/// Makes the runs a judge wants, until it knows.
+pub fn judged(mut judge: Judge) -> Judgement {
+    while !judge.is_done() {
+        // It takes runs while others are being made.
+        let maker = judge.clone();
+        each(
+            judge.runs()..judge.wanted(),
+            |number| maker.replicate(number),
+            |number, outcome| judge.take(number, outcome),
+        );
+    }
+    judge.finish()
 }
 
 /// Does a job for each replication on all cores, and gives what came of it to `take`, in their order.
-pub fn each<T: Send>(runs: u32, job: impl Fn(u32) -> T + Sync, mut take: impl FnMut(T)) {
+pub fn each<T: Send>(numbers: Range<u32>, job: impl Fn(u32) -> T + Sync, mut take: impl FnMut(u32, T)) {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let next = AtomicU32::new(0);
-    let mut progress = Progress::new(runs);
+    let next = AtomicU32::new(numbers.start);
+    let mut progress = Progress::new(numbers.end);
     thread::scope(|scope| {
         // What is ready waits for those before it; a bound keeps the fastest thread from running ahead of the slowest.
         let (done, results) = mpsc::sync_channel(cores);
-        for _ in 0..cores.min(runs as usize) {
-            let (done, next, job) = (done.clone(), &next, &job);
+        for _ in 0..cores.min(numbers.len()) {
+            let (done, next, job, end) = (done.clone(), &next, &job, numbers.end);
             scope.spawn(move || {
                 loop {
                     let replication = next.fetch_add(1, Ordering::Relaxed);
-                    if replication >= runs || done.send((replication, job(replication))).is_err() {
+                    if replication >= end || done.send((replication, job(replication))).is_err() {
                         return;
                     }
                 }
@@ -88,11 +118,11 @@ pub fn each<T: Send>(runs: u32, job: impl Fn(u32) -> T + Sync, mut take: impl Fn
         }
         drop(done);
         let mut early = BTreeMap::new();
-        let mut taken = 0;
+        let mut taken = numbers.start;
         for (replication, result) in results {
             early.insert(replication, result);
             while let Some(result) = early.remove(&taken) {
-                take(result);
+                take(taken, result);
                 taken += 1;
             }
             progress.tell(taken + early.len() as u32);
@@ -148,8 +178,11 @@ mod tests {
                 (0..rounds).fold(0_u64, |sum, n| sum ^ std::hint::black_box(n)),
             )
         };
-        each(50, slow_when_even, |(replication, _)| taken.push(replication));
-        assert_eq!(taken, (0..50).collect::<Vec<u32>>());
-        each(0, |_| (), |()| panic!("there is none"));
+        each(3..50, slow_when_even, |number, (replication, _)| {
+            assert_eq!(number, replication);
+            taken.push(replication);
+        });
+        assert_eq!(taken, (3..50).collect::<Vec<u32>>());
+        each(5..5, |_| (), |_, ()| panic!("there is none"));
     }
 }

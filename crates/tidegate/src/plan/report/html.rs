@@ -5,15 +5,18 @@
 
 use std::fmt::Write;
 
-use tidegate_plan::{network::Stage, plan::Weigh};
+use tidegate_plan::{judge::What, network::Stage, plan::Weigh};
 
 use super::{
-    Class, Clause, Report, Station, What,
+    Class, Clause, Report, Station,
     chart::{Chart, Scale, Series, Shape, bridged, least, most},
     escape::markup,
-    shown::{cents, clause_limit, clause_name, clause_value, count, moment, money, span, time, unit},
+    shown::{
+        cents, chance, clause_interval, clause_limit, clause_name, clause_value, count, moment, money, share,
+        span, time, unit,
+    },
     stage_name,
-    text::{busy, provenance, rate, summary},
+    text::{busy, provenance, rate, settling, summary},
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -106,24 +109,34 @@ fn contract(text: &mut String, report: &Report) {
         let measured = clause
             .measured
             .map_or("nothing to measure".to_owned(), |measured| {
-                clause_value(clause, measured, currency(report))
+                clause_value(&clause.promise, measured, currency(report))
             });
         vec![
-            markup(&clause_name(clause, report.error_budget.weigh)),
+            markup(&clause_name(&clause.promise, report.error_budget.weigh)),
             markup(&measured),
-            markup(&clause_limit(clause, currency(report))),
+            clause.interval.map_or(String::new(), |interval| {
+                markup(&clause_interval(&clause.promise, interval, currency(report)))
+            }),
+            markup(&clause_limit(&clause.promise, currency(report))),
             meter(used(clause)),
+            markup(&clause.probability.map_or("–".to_owned(), chance)),
             badge(clause.verdict),
         ]
     });
+    let interval = format!("at {} confidence", share(report.confidence));
     let columns = [
         ("clause", ""),
         ("measured", "number"),
+        (&interval, "number wide"),
         ("limit", "number"),
         ("of what is allowed", "wide"),
+        ("chance", "number wide"),
         ("", ""),
     ];
     table(text, &columns, rows, &[]);
+    for line in settling(report) {
+        let _ = writeln!(text, "<p>{}</p>", markup(&line));
+    }
     for why in &report.unpriced {
         let _ = writeln!(text, "<p>The budget is not judged: {}</p>", markup(why));
     }
@@ -147,9 +160,9 @@ fn contract(text: &mut String, report: &Report) {
 /// How much of what a clause allows was used.
 fn used(clause: &Clause) -> Option<f64> {
     let measured = clause.measured?;
-    let (used, allowed) = match clause.what {
-        What::Uptime => (1.0 - measured, 1.0 - clause.limit),
-        What::Latency | What::Budget | What::Loss | What::Reconnect => (measured, clause.limit),
+    let (used, allowed) = match clause.promise.what {
+        What::Uptime => (1.0 - measured, 1.0 - clause.promise.promised),
+        What::Latency | What::Budget | What::Loss | What::Reconnect => (measured, clause.promise.promised),
     };
     (allowed > 0.0).then(|| used / allowed)
 }
@@ -240,10 +253,13 @@ fn charts(text: &mut String, report: &Report) {
     let targets: Vec<(String, f64)> = report
         .clauses
         .iter()
-        .filter(|clause| clause.what == What::Latency)
+        .filter(|clause| clause.promise.what == What::Latency)
         .map(|clause| {
-            let name = clause_name(clause, report.error_budget.weigh);
-            (format!("{name} {}", clause_limit(clause, "")), clause.limit)
+            let name = clause_name(&clause.promise, report.error_budget.weigh);
+            (
+                format!("{name} {}", clause_limit(&clause.promise, "")),
+                clause.promise.promised,
+            )
         })
         .collect();
     let limits = targets.iter().map(|(_, limit)| *limit);
@@ -478,11 +494,15 @@ fn bill(text: &mut String, report: &Report) {
     ];
     let total = cents(bill.total);
     table(text, &columns, rows, &["total", "", "", &total, ""]);
-    if let Some(clause) = report.clauses.iter().find(|clause| clause.what == What::Budget) {
+    if let Some(clause) = report
+        .clauses
+        .iter()
+        .find(|clause| clause.promise.what == What::Budget)
+    {
         let _ = writeln!(
             text,
             "<p>The budget is {}.</p>",
-            money(clause.limit, &bill.currency)
+            money(clause.promise.promised, &bill.currency)
         );
     }
     text.push_str("</section>\n");

@@ -28,16 +28,16 @@ pub fn junit(report: &Report) -> String {
          <testsuite name=\"{file}\" {counts}>\n"
     );
     for clause in &report.clauses {
-        let name = markup(&clause_name(clause, report.error_budget.weigh));
+        let name = markup(&clause_name(&clause.promise, report.error_budget.weigh));
         let measured = clause
             .measured
             .map_or("nothing to measure".to_owned(), |measured| {
-                clause_value(clause, measured, currency)
+                clause_value(&clause.promise, measured, currency)
             });
         let said = markup(&format!(
             "{}: measured {measured}, promised {}",
             clause.verdict.word(),
-            clause_limit(clause, currency)
+            clause_limit(&clause.promise, currency)
         ));
         let _ = writeln!(
             text,

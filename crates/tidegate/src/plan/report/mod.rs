@@ -22,6 +22,7 @@ use serde::Serialize;
 use tidegate_plan::{
     Network, Outcome, Plan,
     histogram::Histogram,
+    judge::{self, Judgement, Promise},
     network::Stage,
     outcome::{BadTime, ClassOutcome, Mark, Minute},
     plan::Weigh,
@@ -42,7 +43,12 @@ pub struct Report {
     pub file: String,
     pub title: String,
     pub verdict: Verdict,
+    /// The chance that the contract holds, and the confidence of its clauses' intervals; none of a single run.
+    pub probability: Option<f64>,
+    pub confidence: f64,
     pub clauses: Vec<Clause>,
+    /// What may happen besides what the runs met.
+    pub rare: Vec<Rare>,
     pub fidelity: Fidelity,
     pub runs: u32,
     pub seed: u64,
@@ -86,34 +92,58 @@ impl Verdict {
     }
 }
 
+impl From<judge::Verdict> for Verdict {
+    fn from(verdict: judge::Verdict) -> Self {
+        match verdict {
+            judge::Verdict::Holds => Self::Holds,
+            judge::Verdict::Breaks => Self::Breaks,
+            judge::Verdict::TooClose => Self::TooClose,
+        }
+    }
+}
+
 /// What was promised, and what came of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Clause {
-    pub what: What,
-    /// Of a latency: of all classes together if none.
-    pub class: Option<String>,
-    /// Of a latency, 0 to 1.
-    pub percentile: Option<f64>,
-    /// Shares, seconds, or money a month.
-    pub limit: f64,
+    #[serde(flatten)]
+    pub promise: Promise,
     /// None if there was nothing to measure: nobody was cut off, nothing was sent.
     pub measured: Option<f64>,
+    /// Where it is at the report's confidence, and the chance that it holds; none of a single run.
+    pub interval: Option<[f64; 2]>,
+    pub probability: Option<f64>,
     pub verdict: Verdict,
+    /// Of one that is too close: runs in all that would tell, if chance is in the way.
+    pub runs_to_settle: Option<u32>,
+    /// And the figure of the model to whose range it is most sensitive, in words.
+    pub measure_to_settle: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    /// A share; at least.
-    Uptime,
-    /// Seconds; at most.
-    Latency,
-    /// Money a month; at most.
-    Budget,
-    /// A share of the deliveries; at most.
-    Loss,
-    /// Seconds in which 95 % of those who were cut off are back; at most.
-    Reconnect,
+impl From<&judge::Clause> for Clause {
+    fn from(clause: &judge::Clause) -> Self {
+        let settle = clause.settle.as_ref();
+        let unknown = settle.and_then(|settle| settle.unknown.as_ref());
+        Self {
+            promise: clause.promise.clone(),
+            measured: clause.measured,
+            interval: clause.interval,
+            probability: clause.probability,
+            verdict: clause.standing.into(),
+            runs_to_settle: settle.and_then(|settle| settle.runs),
+            measure_to_settle: unknown.map(|unknown| unknown.sentence(&clause.promise)),
+        }
+    }
+}
+
+/// A failure by chance: what one costs, and how many a run meets on average.
+#[derive(Debug, Serialize)]
+pub struct Rare {
+    /// None of a deploy, which goes through several.
+    pub node: Option<String>,
+    pub what: &'static str,
+    pub per_run: f64,
+    /// Of the uptime, at the busiest moment.
+    pub uptime_cost: f64,
 }
 
 /// What may be bad of a run, and what was, on average of the runs: user-seconds, requests or seconds, as the contract weighs.
@@ -183,42 +213,38 @@ pub struct Wait {
     pub p99_s: f64,
 }
 
-/// Runs that were added up, and what they cost.
-pub struct Ran<'a> {
-    pub file: &'a str,
-    pub plan: &'a Plan,
-    pub network: &'a Network,
-    pub fidelity: Fidelity,
-    pub outcome: &'a Outcome,
-    pub bill: Result<Bill, Vec<String>>,
-}
-
 impl Report {
-    pub fn new(ran: Ran) -> Self {
-        let Ran {
-            file,
-            plan,
-            network,
-            fidelity,
-            outcome,
-            bill,
-        } = ran;
-        let (bill, unpriced) = match bill {
-            Ok(bill) => (Some(bill), Vec::new()),
-            Err(why) => (None, why),
-        };
-        let clauses = clauses(plan, outcome, bill.as_ref().map(|bill| bill.total));
+    pub fn new(file: &str, plan: &Plan, judgement: &Judgement) -> Self {
+        let Judgement { outcome, network, .. } = judgement;
         let runs = f64::from(outcome.runs.max(1));
+        let node = |place: u32| {
+            plan.topology
+                .nodes
+                .get(place as usize)
+                .map(|node| node.id.clone())
+        };
         Self {
             version: VERSION,
             tidegate: env!("CARGO_PKG_VERSION"),
             file: file.to_owned(),
             title: plan.title.clone(),
-            verdict: verdict(&clauses),
-            clauses,
-            fidelity,
+            verdict: judgement.verdict.into(),
+            probability: judgement.probability,
+            confidence: judgement.confidence,
+            clauses: judgement.clauses.iter().map(Clause::from).collect(),
+            rare: judgement
+                .rare
+                .iter()
+                .map(|rare| Rare {
+                    node: rare.node.and_then(node),
+                    what: rare.what,
+                    per_run: rare.per_run,
+                    uptime_cost: rare.uptime_cost,
+                })
+                .collect(),
+            fidelity: judgement.fidelity.into(),
             runs: outcome.runs,
-            seed: plan.seed,
+            seed: network.seed,
             length_s: outcome.length,
             sampled_share: outcome.sampled_share,
             visits: outcome.visits,
@@ -236,74 +262,11 @@ impl Report {
                 .iter()
                 .map(|class| Class::new(class, runs))
                 .collect(),
-            bill,
-            unpriced,
+            bill: judgement.bill.clone(),
+            unpriced: judgement.unpriced.clone(),
             marks: outcome.marks.clone(),
             minutes: outcome.minutes.clone(),
         }
-    }
-}
-
-/// All clauses, in the order a contract is read. Without a bill, nothing is said about the budget.
-pub fn clauses(plan: &Plan, outcome: &Outcome, monthly: Option<f64>) -> Vec<Clause> {
-    let contract = &plan.contract;
-    let uptime = outcome.uptime(contract.weigh);
-    let mut clauses = vec![Clause {
-        verdict: kept(uptime >= contract.uptime),
-        ..at_most(What::Uptime, contract.uptime, Some(uptime))
-    }];
-    for target in &contract.latency {
-        let measured = outcome.latency(target.class.as_deref(), target.percentile);
-        clauses.push(Clause {
-            class: target.class.clone(),
-            percentile: Some(target.percentile),
-            ..at_most(What::Latency, target.within, measured)
-        });
-    }
-    if monthly.is_some() {
-        clauses.push(at_most(What::Budget, contract.budget, monthly));
-    }
-    if let Some(loss) = contract.loss {
-        let delivered: f64 = outcome.classes.iter().map(|class| class.delivered).sum();
-        let lost: f64 = outcome.classes.iter().map(|class| class.lost).sum();
-        let measured = (delivered + lost > 0.0).then(|| lost / (delivered + lost));
-        clauses.push(at_most(What::Loss, loss, measured));
-    }
-    if let Some(reconnect) = contract.reconnect {
-        let measured = outcome.reconnect_s.quantile(0.95);
-        clauses.push(at_most(What::Reconnect, reconnect, measured));
-    }
-    clauses
-}
-
-/// What was not measured breaks nothing.
-fn at_most(what: What, limit: f64, measured: Option<f64>) -> Clause {
-    Clause {
-        what,
-        class: None,
-        percentile: None,
-        limit,
-        measured,
-        verdict: kept(measured.is_none_or(|measured| measured <= limit)),
-    }
-}
-
-fn kept(is_kept: bool) -> Verdict {
-    match is_kept {
-        true => Verdict::Holds,
-        false => Verdict::Breaks,
-    }
-}
-
-/// A contract is as good as its worst clause.
-fn verdict(clauses: &[Clause]) -> Verdict {
-    let has = |verdict| clauses.iter().any(|clause| clause.verdict == verdict);
-    if has(Verdict::Breaks) {
-        Verdict::Breaks
-    } else if has(Verdict::TooClose) {
-        Verdict::TooClose
-    } else {
-        Verdict::Holds
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 
-use tidegate_plan::{plan::Weigh, price::Unit};
+use tidegate_plan::{
+    judge::{Promise, What},
+    plan::Weigh,
+    price::Unit,
+};
 
-use super::{Clause, What, escape::is_hostile};
+use super::escape::is_hostile;
 
 /// A text from a file, without what could steer a terminal.
 pub fn plain(text: &str) -> Cow<'_, str> {
@@ -153,16 +157,16 @@ pub fn unit(unit: Unit) -> &'static str {
 }
 
 /// What a clause is about: `p95 of chat`.
-pub fn clause_name(clause: &Clause, weigh: Weigh) -> String {
-    match clause.what {
+pub fn clause_name(promise: &Promise, weigh: Weigh) -> String {
+    match promise.what {
         What::Uptime => match weigh {
             Weigh::UserMinutes => "uptime, of user-minutes".to_owned(),
             Weigh::Requests => "uptime, of requests".to_owned(),
             Weigh::Time => "uptime, of the clock".to_owned(),
         },
         What::Latency => {
-            let percentile = figures(clause.percentile.unwrap_or(0.0) * 100.0);
-            match &clause.class {
+            let percentile = figures(promise.percentile.unwrap_or(0.0) * 100.0);
+            match &promise.class {
                 Some(class) => format!("p{percentile} of {}", plain(class)),
                 None => format!("p{percentile} of all classes"),
             }
@@ -174,8 +178,8 @@ pub fn clause_name(clause: &Clause, weigh: Weigh) -> String {
 }
 
 /// A clause's value in its own unit.
-pub fn clause_value(clause: &Clause, value: f64, currency: &str) -> String {
-    match clause.what {
+pub fn clause_value(promise: &Promise, value: f64, currency: &str) -> String {
+    match promise.what {
         What::Uptime | What::Loss => share(value),
         What::Latency | What::Reconnect => time(value),
         What::Budget => money(value, currency),
@@ -183,12 +187,34 @@ pub fn clause_value(clause: &Clause, value: f64, currency: &str) -> String {
 }
 
 /// A clause's limit: `≥ 99.9 %`, `≤ 120 ms`.
-pub fn clause_limit(clause: &Clause, currency: &str) -> String {
-    let sign = match clause.what {
+pub fn clause_limit(promise: &Promise, currency: &str) -> String {
+    let sign = match promise.what {
         What::Uptime => '≥',
         What::Latency | What::Budget | What::Loss | What::Reconnect => '≤',
     };
-    format!("{sign} {}", clause_value(clause, clause.limit, currency))
+    format!("{sign} {}", clause_value(promise, promise.promised, currency))
+}
+
+/// A chance: `97 %`; never for sure.
+pub fn chance(probability: f64) -> String {
+    match probability {
+        _ if probability < 0.01 => "< 1 %".to_owned(),
+        _ if probability > 0.99 => "> 99 %".to_owned(),
+        _ => format!("{:.0} %", probability * 100.0),
+    }
+}
+
+/// An interval in a clause's unit, which is said once: `99.61 to 99.7 %`.
+pub fn clause_interval(promise: &Promise, [low, high]: [f64; 2], currency: &str) -> String {
+    let (low, high) = (
+        clause_value(promise, low, currency),
+        clause_value(promise, high, currency),
+    );
+    match (low.rsplit_once(' '), high.rsplit_once(' ')) {
+        _ if low == high => low,
+        (Some((number, unit)), Some((_, other))) if unit == other => format!("{number} to {high}"),
+        _ => format!("{low} to {high}"),
+    }
 }
 
 #[cfg(test)]

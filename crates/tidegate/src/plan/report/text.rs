@@ -8,11 +8,14 @@ use std::{
 use super::{
     Class, Report, Verdict,
     shown::{
-        cents, clause_limit, clause_name, clause_value, count, moment, money, plain, share, span, time, unit,
+        cents, chance, clause_interval, clause_limit, clause_name, clause_value, count, moment, money, plain,
+        share, span, time, unit,
     },
     stage_name,
     table::{Align, Table},
 };
+use tidegate_plan::judge::What;
+
 use crate::{log, plan::trial::Fidelity};
 
 /// Stations, and marks, that are told; the rest is counted.
@@ -20,6 +23,8 @@ const STATIONS_SHOWN: usize = 10;
 const MARKS_SHOWN: usize = 8;
 /// Stages of a wait that are told, largest first.
 const STAGES_SHOWN: usize = 4;
+/// Columns of a terminal that everybody has.
+const WIDTH: usize = 100;
 /// A name's, a bar's or a course's characters.
 const NAME_WIDTH: usize = 32;
 const BAR_WIDTH: usize = 6;
@@ -88,14 +93,18 @@ pub fn summary(report: &Report) -> String {
             .clauses
             .iter()
             .filter(|clause| clause.verdict == verdict)
-            .map(|clause| clause_name(clause, report.error_budget.weigh))
+            .map(|clause| clause_name(&clause.promise, report.error_budget.weigh))
             .collect::<Vec<_>>()
             .join("; ")
     };
-    match report.verdict {
+    let said = match report.verdict {
         Verdict::Holds => "every clause of the contract is kept".to_owned(),
         Verdict::Breaks => format!("broken: {}", not(Verdict::Breaks)),
         Verdict::TooClose => format!("not settled: {}", not(Verdict::TooClose)),
+    };
+    match report.probability {
+        Some(probability) => format!("{said}; the chance that all holds: {}", chance(probability)),
+        None => said,
     }
 }
 
@@ -105,28 +114,71 @@ fn currency(report: &Report) -> &str {
 
 fn contract(text: &mut String, report: &Report, paint: Paint) {
     let _ = writeln!(text, "\n{}", paint.title("Contract"));
+    let interval = format!("{} sure", share(report.confidence));
     let mut table = Table::new(&[
         ("clause", Align::Left),
         ("measured", Align::Right),
+        (&interval, Align::Right),
         ("limit", Align::Right),
+        ("chance", Align::Right),
         ("", Align::Left),
     ]);
     for clause in &report.clauses {
         table.row([
-            clause_name(clause, report.error_budget.weigh),
+            clause_name(&clause.promise, report.error_budget.weigh),
             clause
                 .measured
                 .map_or("nothing to measure".to_owned(), |measured| {
-                    clause_value(clause, measured, currency(report))
+                    clause_value(&clause.promise, measured, currency(report))
                 }),
-            clause_limit(clause, currency(report)),
+            clause.interval.map_or("–".to_owned(), |interval| {
+                clause_interval(&clause.promise, interval, currency(report))
+            }),
+            clause_limit(&clause.promise, currency(report)),
+            clause.probability.map_or("–".to_owned(), chance),
             paint.verdict(clause.verdict),
         ]);
     }
     text.push_str(&table.render());
-    for why in &report.unpriced {
-        let _ = writeln!(text, "  the budget is not judged: {}", plain(why));
+    for line in settling(report) {
+        text.push_str(&wrapped(&line));
     }
+    for why in &report.unpriced {
+        text.push_str(&wrapped(&format!("the budget is not judged: {}", one_line(why))));
+    }
+}
+
+/// What would settle each clause that is too close.
+pub fn settling(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for clause in &report.clauses {
+        let name = clause_name(&clause.promise, report.error_budget.weigh);
+        if let Some(runs) = clause.runs_to_settle {
+            lines.push(format!(
+                "to settle {name}: about {runs} runs in all (`--runs {runs}`)"
+            ));
+        }
+        if let Some(measure) = &clause.measure_to_settle {
+            lines.push(format!("to settle {name}, measure: {}", one_line(measure)));
+        }
+    }
+    lines
+}
+
+/// A sentence under a table: two in, what does not fit four in.
+fn wrapped(sentence: &str) -> String {
+    let mut text = String::new();
+    let mut line = String::from(" ");
+    for word in sentence.split(' ') {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH && !line.trim().is_empty() {
+            text.push_str(&line);
+            text.push('\n');
+            line = String::from("   ");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    text + &line + "\n"
 }
 
 fn error_budget(text: &mut String, report: &Report) {
@@ -371,15 +423,15 @@ fn bill(text: &mut String, report: &Report, paint: Paint) {
     if let Some(clause) = report
         .clauses
         .iter()
-        .find(|clause| clause.what == super::What::Budget)
+        .find(|clause| clause.promise.what == What::Budget)
     {
-        let left = clause.limit - bill.total;
+        let left = clause.promise.promised - bill.total;
         let words = if left < 0.0 { "over" } else { "left of" };
         let _ = writeln!(
             text,
             "  {} {words} the budget of {}",
             money(left.abs(), &bill.currency),
-            money(clause.limit, &bill.currency)
+            money(clause.promise.promised, &bill.currency)
         );
     }
 }
@@ -424,6 +476,14 @@ mod tests {
         assert_eq!(course.chars().count(), COURSE_WIDTH);
         assert_eq!(course.chars().nth(1), Some('█'));
         assert_eq!(super::course(&[], 0.0, f64::min), "");
+    }
+
+    #[test]
+    fn a_long_sentence_takes_more_lines() {
+        let text = wrapped(&"word ".repeat(40));
+        assert!(text.lines().count() == 3 && text.lines().all(|line| line.chars().count() <= WIDTH));
+        assert_eq!(wrapped("a b"), "  a b\n");
+        assert_eq!(wrapped(&"x".repeat(200)).trim(), "x".repeat(200));
     }
 
     #[test]
