@@ -1,4 +1,4 @@
-//! The command line: `serve`, `drain`, `rebalance`, `load`, `token`, `config`.
+//! The command line: `serve`, `drain`, `rebalance`, `load`, `token`, `config`, `plan`.
 //!
 //! Each command has a file of its own; this one only finds the right one. Every error
 //! ends here, in words, with the way out where there is one.
@@ -6,6 +6,7 @@
 mod configure;
 mod log;
 mod operate;
+mod plan;
 mod serve;
 mod token;
 
@@ -41,6 +42,9 @@ enum Command {
     /// Check a configuration, or print an example or its schema.
     #[command(subcommand, arg_required_else_help = true)]
     Config(configure::Command),
+    /// Plan capacity: will it hold, for this traffic and this money?
+    #[command(subcommand, arg_required_else_help = true)]
+    Plan(plan::Command),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +55,6 @@ fn main() -> ExitCode {
         Command::Load(arguments) => tidegate_load::run(arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Config(command) => configure::run(&command),
+        Command::Plan(command) => plan::run(&command),
     }
 }

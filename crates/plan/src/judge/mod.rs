@@ -21,7 +21,7 @@
 mod clause;
 mod rare;
 mod spread;
-mod student;
+pub mod student;
 mod unknown;
 pub(crate) mod words;
 
@@ -263,6 +263,13 @@ impl Judge {
             merged: Outcome::default(),
             early: BTreeMap::new(),
         }
+    }
+
+    /// With a price book in place of the one the plan names.
+    #[must_use]
+    pub fn with_book(mut self, book: Book) -> Self {
+        self.book = Some(book);
+        self
     }
 
     /// So many runs are wanted, as far as is known by now: those with the numbers from [`runs`](Self::runs) to below this.

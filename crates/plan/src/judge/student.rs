@@ -10,7 +10,7 @@ pub(super) fn below(t: f64, freedom: f64) -> f64 {
 }
 
 /// The `t` that a share of the law is at or below; of shares from one half to below 1.
-pub(super) fn quantile(share: f64, freedom: f64) -> f64 {
+pub fn quantile(share: f64, freedom: f64) -> f64 {
     let mut high = 1.0;
     while below(high, freedom) < share && high < 1e12 {
         high *= 2.0;

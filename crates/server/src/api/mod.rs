@@ -7,12 +7,14 @@
 //!
 //! It has a small runtime and a thread of its own, so that nothing a backend asks for can
 //! take a shard's turn. `routes` is the API, `problem` how it says no, `metrics` what is
-//! scraped, `sending_away` how clients are told to come back later, `assets` the pages in the binary.
+//! scraped, `sending_away` how clients are told to come back later, `assets` the pages in the
+//! binary, `planner` one of them without a server.
 
 mod assets;
 mod calls;
 mod engine;
 mod metrics;
+mod planner;
 mod problem;
 mod publishing;
 mod routes;
@@ -40,6 +42,7 @@ use crate::{
 };
 
 pub use metrics::{METRICS, Metric};
+pub use planner::{PLANNER_PATH, serve_planner};
 pub use routes::ROUTES;
 
 /// All that the back office is made of.

@@ -1,0 +1,100 @@
+//! `tidegate plan`: will a design hold, for this traffic and this money?
+//!
+//! ```text
+//!   FILE ─► source ─► trial: runs, on all cores ─► report: text, JSON, HTML, JUnit
+//! ```
+//!
+//! Each sub-command has a file of its own. What a plan means, how it runs and what it costs is the
+//! business of the crate `tidegate-plan`, which is pure: files, threads, the day and the terminal are here.
+
+mod check;
+mod compare;
+mod export;
+mod library;
+mod new;
+mod open;
+mod report;
+mod run;
+mod source;
+mod trial;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use tidegate_plan::file;
+
+use crate::configure::{complain, print};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Write a plan to begin with: a commented template, or a scenario of the library.
+    New(new::Arguments),
+    /// Read plans and tell every mistake in them; nothing is run.
+    Check(check::Arguments),
+    /// Run a plan: the verdict, the contract clause by clause, the bill, who is busy, where events wait.
+    Run(run::Arguments),
+    /// Run two designs under the same chance, and tell what differs by more than noise.
+    Compare(compare::Arguments),
+    /// Write a plan as JSON, its topology as a Graphviz graph, or the minutes of a run as CSV.
+    Export(export::Arguments),
+    /// Serve the planner's page on this machine, with a plan in it.
+    Open(open::Arguments),
+    /// Print a JSON Schema of plan files, for editors.
+    Schema,
+}
+
+/// What a command ends with; docs/planner.md tells the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It was done; a contract holds.
+    Good = 0,
+    /// A contract breaks, or a check found a mistake.
+    Bad = 1,
+    /// A file could not be read or written, or is no plan that runs. Clap says the same of a wrong command line.
+    Unanswered = 2,
+    /// The runs do not tell whether the contract holds.
+    TooClose = 3,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(ending as u8)
+    }
+}
+
+/// It could not be done, and this says why.
+struct Unanswered(String);
+
+impl From<String> for Unanswered {
+    fn from(words: String) -> Self {
+        Self(words)
+    }
+}
+
+pub fn run(command: &Command) -> ExitCode {
+    let ending = match command {
+        Command::New(arguments) => new::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Open(arguments) => open::run(arguments),
+        Command::Schema => show(&format!("{:#}\n", file::schema())).map(|()| Ending::Good),
+    };
+    match ending {
+        Ok(ending) => ending.into(),
+        Err(Unanswered(words)) => {
+            complain(&words);
+            Ending::Unanswered.into()
+        }
+    }
+}
+
+/// Prints an answer.
+fn show(text: &str) -> Result<(), Unanswered> {
+    match print(text) == ExitCode::SUCCESS {
+        true => Ok(()),
+        // It has told why.
+        false => Err(Unanswered(String::new())),
+    }
+}
