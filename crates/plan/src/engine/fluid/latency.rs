@@ -6,6 +6,7 @@
 //! ever added. What does not depend on the load is summed once; for a load only the waits are added.
 
 use super::{
+    books::receivers,
     places::Places,
     tables::{Tables, machines_hit, place_of, share_of},
 };
@@ -115,9 +116,11 @@ impl Way {
             way.add(Stage::Uplink, tables.network.network, &up);
             way.add(Stage::Downlink, tables.network.network, &down);
             way.draw_receivers(flow, &which);
-            let kept = tables.network.conflate_rate;
-            if flow.coalescible && kept > 0.0 {
-                way.add(Stage::Outbox, Law::Uniform { max: 1.0 / kept }, &strata());
+            let members = receivers(flow, 1.0);
+            if let Some(conflation) = tables.network.conflation(flow, members) {
+                for (sample, place) in strata().into_iter().enumerate() {
+                    way.put(sample, Stage::Outbox, conflation.wait(place));
+                }
             }
         }
         for step in steps {
