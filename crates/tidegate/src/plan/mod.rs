@@ -18,7 +18,7 @@ mod run;
 mod source;
 mod trial;
 
-use std::process::ExitCode;
+use std::{fs, path::Path, process::ExitCode};
 
 use clap::Subcommand;
 use tidegate_plan::file;
@@ -97,4 +97,10 @@ fn show(text: &str) -> Result<(), Unanswered> {
         // It has told why.
         false => Err(Unanswered(String::new())),
     }
+}
+
+/// Writes a form of an answer beside what is printed.
+fn write(path: &Path, text: &str) -> Result<(), Unanswered> {
+    fs::write(path, text)
+        .map_err(|error| Unanswered(format!("tidegate plan: cannot write {}: {error}", path.display())))
 }

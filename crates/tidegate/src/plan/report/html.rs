@@ -16,7 +16,7 @@ use super::{
         span, time, unit,
     },
     stage_name,
-    text::{busy, provenance, rate, settling, summary},
+    text::{besides, busy, provenance, rate, settling, summary},
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -136,6 +136,9 @@ fn contract(text: &mut String, report: &Report) {
     table(text, &columns, rows, &[]);
     for line in settling(report) {
         let _ = writeln!(text, "<p>{}</p>", markup(&line));
+    }
+    for line in besides(report) {
+        let _ = writeln!(text, "<p class=\"soft\">{}</p>", markup(&line));
     }
     for why in &report.unpriced {
         let _ = writeln!(text, "<p>The budget is not judged: {}</p>", markup(why));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Class, Report, Verdict,
+    Class, Rare, Report, Verdict,
     shown::{
         cents, chance, clause_interval, clause_limit, clause_name, clause_value, count, moment, money, plain,
         share, span, time, unit,
@@ -21,6 +21,8 @@ use crate::{log, plan::trial::Fidelity};
 /// Stations, and marks, that are told; the rest is counted.
 const STATIONS_SHOWN: usize = 10;
 const MARKS_SHOWN: usize = 8;
+/// Failures by chance, costliest first.
+const RARE_SHOWN: usize = 3;
 /// Stages of a wait that are told, largest first.
 const STAGES_SHOWN: usize = 4;
 /// Columns of a terminal that everybody has.
@@ -78,6 +80,9 @@ pub fn text(report: &Report, paint: Paint) -> String {
     );
     contract(&mut text, report, paint);
     error_budget(&mut text, report);
+    for line in besides(report) {
+        text.push_str(&wrapped(&line));
+    }
     stations(&mut text, report, paint);
     waits(&mut text, report, paint);
     marks(&mut text, report, paint);
@@ -163,6 +168,30 @@ pub fn settling(report: &Report) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Failures by chance that cost most, whether the runs met them or not.
+pub fn besides(report: &Report) -> Vec<String> {
+    let mut rare: Vec<&Rare> = report
+        .rare
+        .iter()
+        .filter(|rare| rare.per_run * rare.uptime_cost > 0.0)
+        .collect();
+    rare.sort_by(|a, b| (b.per_run * b.uptime_cost).total_cmp(&(a.per_run * a.uptime_cost)));
+    let said = |rare: &&Rare| {
+        let node = rare
+            .node
+            .as_ref()
+            .map_or(String::new(), |node| format!(" of {node}"));
+        format!(
+            "by chance: {}{node}, {} a run; at the busiest moment it costs {} of the uptime",
+            rare.what,
+            count(rare.per_run),
+            // Not what is left of the whole: what is lost.
+            share(rare.uptime_cost)
+        )
+    };
+    rare.iter().take(RARE_SHOWN).map(said).collect()
 }
 
 /// A sentence under a table: two in, what does not fit four in.
