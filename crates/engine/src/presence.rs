@@ -36,7 +36,7 @@ pub struct Presence {
     /// Changed since the last difference, and whether it was listed then.
     changed: BTreeMap<Bytes, bool>,
     told_at: Option<Moment>,
-    /// The last difference was a count and a sample.
+    /// Some port knows only a count and a sample: the next difference must be whole.
     was_large: bool,
     leases: BTreeSet<(Moment, Bytes)>,
 }
@@ -188,6 +188,7 @@ impl Presence {
         for (user, was_listed) in &mut self.changed {
             *was_listed |= self.entries.contains_key(user);
         }
+        self.was_large |= self.is_large(policy);
         self.members(policy.members_max, policy)
     }
 
@@ -263,6 +264,22 @@ mod tests {
         assert_eq!(presence.show(&policy).count, 2);
         presence.exit(holder(2), &"bob".into(), Exit::Left, &policy, at(5));
         assert_eq!(poll(&mut presence, at(6)), Some((1, 0, 1, None)));
+    }
+
+    #[test]
+    fn who_was_shown_a_sample_is_told_everyone_when_the_room_is_small_again() {
+        let (mut presence, policy) = (Presence::default(), test_policy());
+        for n in 0..3 {
+            presence.enter(holder(n), &format!("u{n}").into(), Bytes::new());
+        }
+        assert_eq!(poll(&mut presence, at(1)), Some((3, 3, 0, None)));
+        // Large only for a moment between two differences, in which a port attaches.
+        presence.enter(holder(3), &"u3".into(), Bytes::new());
+        assert_eq!(presence.show(&policy).sample.len(), 2);
+        presence.exit(holder(3), &"u3".into(), Exit::Left, &policy, at(1));
+        assert_eq!(poll(&mut presence, at(2)), Some((3, 0, 0, Some(3))));
+        presence.exit(holder(2), &"u2".into(), Exit::Left, &policy, at(4));
+        assert_eq!(poll(&mut presence, at(5)), Some((2, 0, 1, None)));
     }
 
     #[test]

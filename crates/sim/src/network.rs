@@ -48,7 +48,7 @@ pub struct Head {
 #[derive(Debug, Clone)]
 pub struct Mark {
     pub at: Moment,
-    /// Since when everything was written that was put out.
+    /// Since when everything was written that was put out, and no turn was held up.
     pub idle_since: Moment,
     pub heads: Rc<BTreeMap<RoomName, Head>>,
 }

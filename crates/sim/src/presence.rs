@@ -29,6 +29,7 @@ pub struct Presence {
     changed: BTreeMap<Bytes, bool>,
     leases: BTreeSet<(Moment, Bytes)>,
     told_at: Option<Moment>,
+    /// Some port knows only a count and a sample.
     was_large: bool,
 }
 
@@ -162,6 +163,7 @@ impl Presence {
         for (user, was_listed) in &mut self.changed {
             *was_listed |= self.entries.contains_key(user);
         }
+        self.was_large |= self.entries.len() > policy.members_max as usize;
         self.members(policy)
     }
 

@@ -32,6 +32,15 @@ fn two_hundred_seeds_keep_every_promise() {
     }
 }
 
+/// Found in long runs: one showed a bug of the engine, one a check that looked too early.
+#[test]
+fn seeds_that_once_failed_keep_every_promise() {
+    for seed in [1_006_372, 1_008_305] {
+        let outcome = try_run(&plan(seed), None, false);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn one_seed_is_one_run() {
     // One of them has thousands of clients.

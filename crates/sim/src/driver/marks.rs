@@ -87,7 +87,9 @@ impl Node {
             self.to_mark.remove(&conn);
             if let Some(link) = self.links.get(&conn) {
                 let heads = heads.clone();
-                let idle_since = self.cleared.get(&conn).copied().unwrap_or_default();
+                let cleared = self.cleared.get(&conn).copied().unwrap_or_default();
+                // What was due while turns were held up is put out in rounds that begin afterwards.
+                let idle_since = cleared.max(self.held_until);
                 let mark = Mark {
                     at: now,
                     idle_since,
