@@ -132,6 +132,10 @@ fn summary(name: &str, plan: &Plan, network: &Network) -> String {
         0 => "none for sure".to_owned(),
         n => format!("{n} for sure"),
     };
+    let targets = match plan.contract.latency.len() {
+        1 => "1 latency target".to_owned(),
+        n => format!("{n} latency targets"),
+    };
     let rows = [
         ("title", plain(&plan.title).into_owned()),
         ("length", span(network.length)),
@@ -142,9 +146,9 @@ fn summary(name: &str, plan: &Plan, network: &Network) -> String {
         (
             "contract",
             format!(
-                "{} uptime, {} latency targets, {} a month ({})",
+                "{} uptime, {}, {} a month ({})",
                 share(plan.contract.uptime),
-                plan.contract.latency.len(),
+                targets,
                 count(plan.contract.budget),
                 plan.book
             ),

@@ -332,16 +332,13 @@ fn text(comparison: &Comparison, books: &[Book; 2], paint: Paint) -> String {
     ]);
     for difference in &comparison.nodes {
         let percent =
-            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{:.1} %", value * 100.0));
+            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{:.2} %", value * 100.0));
         table.row([
             difference.name.clone(),
             percent(difference.a),
             percent(difference.b),
             difference.interval.map_or("–".to_owned(), |ends| {
-                shown_interval(ends, |end| match end < 0.000_5 {
-                    true => "< 0.1".to_owned(),
-                    false => format!("{:.1}", end * 100.0),
-                })
+                shown_interval(ends, |end| format!("{:.2}", end * 100.0))
             }),
             match difference.says {
                 Says::Better => "less",
@@ -379,6 +376,8 @@ fn shown_interval((low, high): (f64, f64), shown: impl Fn(f64) -> String) -> Str
     };
     match low == high {
         true => signed(low),
+        // What does not show is not told as two signs of nothing.
+        false if shown(low.abs()) == shown(0.0) && shown(high.abs()) == shown(0.0) => "0".to_owned(),
         false => format!("{} to {}", signed(low), signed(high)),
     }
 }

@@ -16,7 +16,7 @@ use super::{
         span, time, unit,
     },
     stage_name,
-    text::{besides, busy, provenance, rate, settling, summary},
+    text::{busy, costliest, provenance, rare_name, rate, settling, summary},
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -137,9 +137,6 @@ fn contract(text: &mut String, report: &Report) {
     for line in settling(report) {
         let _ = writeln!(text, "<p>{}</p>", markup(&line));
     }
-    for line in besides(report) {
-        let _ = writeln!(text, "<p class=\"soft\">{}</p>", markup(&line));
-    }
     for why in &report.unpriced {
         let _ = writeln!(text, "<p>The budget is not judged: {}</p>", markup(why));
     }
@@ -151,13 +148,31 @@ fn contract(text: &mut String, report: &Report) {
     };
     let _ = writeln!(
         text,
-        "<p>Error budget: {} of {} {of} spent. User-minutes lost: {} not connected, {} refused, {} too late.</p>\n</section>",
+        "<p>Error budget: {} of {} {of} spent. User-minutes lost: {} not connected, {} refused, {} too late.</p>",
         amount(budget.spent),
         amount(budget.allowed),
         count(budget.disconnected_s / 60.0),
         count(budget.refused_s / 60.0),
         count(budget.late_s / 60.0)
     );
+    let rare = costliest(report);
+    if !rare.is_empty() {
+        text.push_str("<h2>What chance may bring besides</h2>\n");
+        let columns = [
+            ("failure", ""),
+            ("in a run", "number"),
+            ("of the uptime, at the worst moment", "number"),
+        ];
+        let rows = rare.into_iter().map(|rare| {
+            vec![
+                markup(&rare_name(rare)),
+                count(rare.per_run),
+                share(rare.uptime_cost),
+            ]
+        });
+        table(text, &columns, rows, &[]);
+    }
+    text.push_str("</section>\n");
 }
 
 /// How much of what a clause allows was used.

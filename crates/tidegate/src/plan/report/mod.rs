@@ -124,7 +124,10 @@ pub struct Clause {
 impl From<&judge::Clause> for Clause {
     fn from(clause: &judge::Clause) -> Self {
         let settle = clause.settle.as_ref();
-        let unknown = settle.and_then(|settle| settle.unknown.as_ref());
+        // One that moves it by nothing that shows would settle nothing.
+        let unknown = settle
+            .and_then(|settle| settle.unknown.as_ref())
+            .filter(|unknown| clause.promise.say(unknown.at_low) != clause.promise.say(unknown.at_high));
         Self {
             promise: clause.promise.clone(),
             measured: clause.measured,

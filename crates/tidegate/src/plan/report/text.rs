@@ -80,9 +80,7 @@ pub fn text(report: &Report, paint: Paint) -> String {
     );
     contract(&mut text, report, paint);
     error_budget(&mut text, report);
-    for line in besides(report) {
-        text.push_str(&wrapped(&line));
-    }
+    besides(&mut text, report);
     stations(&mut text, report, paint);
     waits(&mut text, report, paint);
     marks(&mut text, report, paint);
@@ -171,27 +169,43 @@ pub fn settling(report: &Report) -> Vec<String> {
 }
 
 /// Failures by chance that cost most, whether the runs met them or not.
-pub fn besides(report: &Report) -> Vec<String> {
+pub fn costliest(report: &Report) -> Vec<&Rare> {
     let mut rare: Vec<&Rare> = report
         .rare
         .iter()
         .filter(|rare| rare.per_run * rare.uptime_cost > 0.0)
         .collect();
     rare.sort_by(|a, b| (b.per_run * b.uptime_cost).total_cmp(&(a.per_run * a.uptime_cost)));
-    let said = |rare: &&Rare| {
-        let node = rare
-            .node
-            .as_ref()
-            .map_or(String::new(), |node| format!(" of {node}"));
-        format!(
-            "by chance: {}{node}, {} a run; at the busiest moment it costs {} of the uptime",
-            rare.what,
+    rare.truncate(RARE_SHOWN);
+    rare
+}
+
+/// What happens, and to whom.
+pub fn rare_name(rare: &Rare) -> String {
+    match &rare.node {
+        Some(node) => format!("{node}: {}", rare.what),
+        None => rare.what.to_owned(),
+    }
+}
+
+fn besides(text: &mut String, report: &Report) {
+    let rare = costliest(report);
+    if rare.is_empty() {
+        return;
+    }
+    let mut table = Table::new(&[
+        ("what chance may bring", Align::Left),
+        ("in a run", Align::Right),
+        ("it costs, at the worst moment", Align::Right),
+    ]);
+    for rare in rare {
+        table.row([
+            rare_name(rare),
             count(rare.per_run),
-            // Not what is left of the whole: what is lost.
-            share(rare.uptime_cost)
-        )
-    };
-    rare.iter().take(RARE_SHOWN).map(said).collect()
+            format!("{} of the uptime", share(rare.uptime_cost)),
+        ]);
+    }
+    text.push_str(&table.render());
 }
 
 /// A sentence under a table: two in, what does not fit four in.
