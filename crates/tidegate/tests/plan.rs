@@ -568,6 +568,30 @@ fn get(host: &str, path: &str) -> String {
 }
 
 #[test]
+fn the_book_tells_of_every_command_and_option() {
+    let book = fs::read_to_string(scenarios().join("../docs/planner.md")).expect("there");
+    let help = plan(&["--help"]);
+    let commands = out(&help).split("Commands:").nth(1).expect("a list");
+    let names: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty() && !name.starts_with('-'))
+        .collect();
+    assert!(names.contains(&"run") && names.contains(&"open"), "{names:?}");
+    for name in names {
+        assert!(book.contains(&format!("`plan {name}")), "plan {name}");
+        let help = plan(&[name, "--help"]);
+        let words = out(&help)
+            .split([' ', ',', '\n'])
+            .filter(|word| word.starts_with("--"));
+        for option in words.filter(|option| *option != "--help") {
+            let option = option.trim_end_matches(['.', ')', '`', ';']);
+            assert!(book.contains(option), "plan {name} {option}");
+        }
+    }
+}
+
+#[test]
 fn the_schema_knows_the_keys() {
     let schema: Value = serde_json::from_str(out(&plan(&["schema"]))).expect("JSON");
     assert!(schema["properties"]["contract"].is_object(), "{schema}");

@@ -62,7 +62,7 @@ impl From<Ending> for ExitCode {
     }
 }
 
-/// It could not be done, and this says why.
+/// It could not be done, and this says why; nothing if it was told already.
 struct Unanswered(String);
 
 impl From<String> for Unanswered {
@@ -84,7 +84,9 @@ pub fn run(command: &Command) -> ExitCode {
     match ending {
         Ok(ending) => ending.into(),
         Err(Unanswered(words)) => {
-            complain(&words);
+            if !words.is_empty() {
+                complain(&words);
+            }
             Ending::Unanswered.into()
         }
     }

@@ -161,7 +161,7 @@ fn contract(text: &mut String, report: &Report) {
         let columns = [
             ("failure", ""),
             ("in a run", "number"),
-            ("of the uptime, at the worst moment", "number"),
+            ("uptime lost, at worst", "number"),
         ];
         let rows = rare.into_iter().map(|rare| {
             vec![

@@ -509,7 +509,30 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_plan::{
+        file,
+        judge::{self, Effort},
+    };
+
     use super::*;
+
+    #[test]
+    fn colours_say_nothing_that_words_do_not() {
+        let plan = file::parse(file::TEMPLATE).expect("the template is a plan");
+        let effort = Effort {
+            fidelity: judge::Fidelity::Fluid,
+            ..Effort::default()
+        };
+        let judgement = judge::judge(&plan, &effort).expect("it runs");
+        let report = Report::new("a.toml", &plan, &judgement);
+        let (coloured, plain) = (text(&report, Paint::Colours), text(&report, Paint::Plain));
+        let mut stripped = String::new();
+        for piece in coloured.split_inclusive('m') {
+            stripped.push_str(piece.split('\u{1b}').next().unwrap_or_default());
+        }
+        assert_eq!(stripped, plain);
+        assert!(coloured.contains("\u{1b}[1;3") && !plain.contains('\u{1b}'));
+    }
 
     #[test]
     fn a_course_shows_the_worst_of_each_piece() {
