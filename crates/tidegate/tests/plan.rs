@@ -138,7 +138,12 @@ fn a_mistake_is_told_with_its_place_and_the_way_out() {
             "bad.toml:26:1",
             "db.r6g.large",
         ),
-        ("\"aws-us-east-1\"", "\"aws-moon-1\"", "", "aws-moon-1"),
+        (
+            "\"aws-us-east-1\"",
+            "\"aws-moon-1\"",
+            "bad.toml:3:1",
+            "aws-moon-1",
+        ),
         ("[contract]", "[contract", "bad.toml:4", "TOML"),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
@@ -155,6 +160,56 @@ fn a_mistake_is_told_with_its_place_and_the_way_out() {
         );
         assert!(!err(&checked).contains('\u{1b}'), "no colours in a pipe");
     }
+}
+
+#[test]
+fn mistakes_are_shown_beside_their_lines_in_code_review() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (good, bad, log) = (
+        dir.path().join("good.toml"),
+        dir.path().join("b d.toml"),
+        dir.path().join("log.sarif"),
+    );
+    fs::write(&good, SMALL).expect("written");
+    fs::write(
+        &bad,
+        SMALL
+            .replace("\"2h\"", "2")
+            .replace("budget = 400", "budget = -1"),
+    )
+    .expect("written");
+    let gone = "gone.toml";
+    let checked = plan(&["check", text(&good), text(&bad), gone, "--sarif", text(&log)]);
+    assert_eq!(code(&checked), 1);
+    let log: Value = serde_json::from_str(&fs::read_to_string(&log).expect("written")).expect("JSON");
+    // What SARIF 2.1.0 requires.
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    assert_eq!(run["tool"]["driver"]["name"], "tidegate plan");
+    let rules = list(&run["tool"]["driver"]["rules"]);
+    let results = list(&run["results"]);
+    assert_eq!(results.len(), 3, "{results:#?}");
+    for result in results {
+        let rule = &rules[number(&result["ruleIndex"]) as usize];
+        assert_eq!(rule["id"], result["ruleId"]);
+        assert!(rule["shortDescription"]["text"].is_string() && result["message"]["text"].is_string());
+        assert_eq!(result["level"], "error");
+    }
+    let place = |at: usize| &results[at]["locations"][0]["physicalLocation"];
+    assert_eq!(
+        (
+            &place(0)["region"]["startLine"],
+            &place(0)["region"]["startColumn"]
+        ),
+        (&6.into(), &10.into())
+    );
+    assert_eq!(place(1)["region"]["startLine"], 10);
+    let uri = place(0)["artifactLocation"]["uri"].as_str().expect("a URI");
+    assert!(
+        uri.starts_with("file:///") && uri.ends_with("/b%20d.toml"),
+        "{uri}"
+    );
+    assert_eq!(place(2)["artifactLocation"]["uri"], "gone.toml");
 }
 
 #[test]
@@ -510,6 +565,30 @@ fn get(host: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
+}
+
+#[test]
+fn the_book_tells_of_every_command_and_option() {
+    let book = fs::read_to_string(scenarios().join("../docs/planner.md")).expect("there");
+    let help = plan(&["--help"]);
+    let commands = out(&help).split("Commands:").nth(1).expect("a list");
+    let names: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty() && !name.starts_with('-'))
+        .collect();
+    assert!(names.contains(&"run") && names.contains(&"open"), "{names:?}");
+    for name in names {
+        assert!(book.contains(&format!("`plan {name}")), "plan {name}");
+        let help = plan(&[name, "--help"]);
+        let words = out(&help)
+            .split([' ', ',', '\n'])
+            .filter(|word| word.starts_with("--"));
+        for option in words.filter(|option| *option != "--help") {
+            let option = option.trim_end_matches(['.', ')', '`', ';']);
+            assert!(book.contains(option), "plan {name} {option}");
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tidegate_plan::{
     Outcome, Plan,
     judge::{Judge, Promise, What, student},
+    plan::Scenario,
     price::{self, Book},
 };
 
@@ -54,7 +55,7 @@ struct Comparison {
     seed: u64,
     a: Side,
     b: Side,
-    /// Whether both are asked the same question: scenario and contract.
+    /// Whether both are asked the same question: the scenario, but for how clients behave, and the contract.
     is_same_question: bool,
     clauses: Vec<Difference>,
     /// Utilisation of each node's busiest station; of nodes that both have.
@@ -149,6 +150,11 @@ fn compare(sides: &[Ready; 2], books: &[Book; 2], asked: Asked) -> Comparison {
         probability: judgements[side].probability,
     };
     let [plan_a, plan_b] = [&sides[0].plan, &sides[1].plan];
+    // How clients behave is a part of a design.
+    let asked_of_b = Scenario {
+        clients: plan_a.scenario.clients,
+        ..plan_b.scenario.clone()
+    };
     Comparison {
         version: 1,
         fidelity: effort.fidelity.into(),
@@ -156,7 +162,7 @@ fn compare(sides: &[Ready; 2], books: &[Book; 2], asked: Asked) -> Comparison {
         seed: plan_a.seed,
         a: side(0),
         b: side(1),
-        is_same_question: plan_a.scenario == plan_b.scenario && plan_a.contract == plan_b.contract,
+        is_same_question: plan_a.scenario == asked_of_b && plan_a.contract == plan_b.contract,
         clauses: differing_clauses(plan_a, &sums, &measured),
         nodes: differing_nodes(&sums, &measured),
     }
@@ -326,13 +332,13 @@ fn text(comparison: &Comparison, books: &[Book; 2], paint: Paint) -> String {
     ]);
     for difference in &comparison.nodes {
         let percent =
-            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{:.1} %", value * 100.0));
+            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{:.2} %", value * 100.0));
         table.row([
             difference.name.clone(),
             percent(difference.a),
             percent(difference.b),
             difference.interval.map_or("–".to_owned(), |ends| {
-                shown_interval(ends, |end| format!("{:.1}", end * 100.0))
+                shown_interval(ends, |end| format!("{:.2}", end * 100.0))
             }),
             match difference.says {
                 Says::Better => "less",
@@ -370,6 +376,8 @@ fn shown_interval((low, high): (f64, f64), shown: impl Fn(f64) -> String) -> Str
     };
     match low == high {
         true => signed(low),
+        // What does not show is not told as two signs of nothing.
+        false if shown(low.abs()) == shown(0.0) && shown(high.abs()) == shown(0.0) => "0".to_owned(),
         false => format!("{} to {}", signed(low), signed(high)),
     }
 }

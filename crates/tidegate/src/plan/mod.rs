@@ -18,7 +18,7 @@ mod run;
 mod source;
 mod trial;
 
-use std::process::ExitCode;
+use std::{fs, path::Path, process::ExitCode};
 
 use clap::Subcommand;
 use tidegate_plan::file;
@@ -62,7 +62,7 @@ impl From<Ending> for ExitCode {
     }
 }
 
-/// It could not be done, and this says why.
+/// It could not be done, and this says why; nothing if it was told already.
 struct Unanswered(String);
 
 impl From<String> for Unanswered {
@@ -84,7 +84,9 @@ pub fn run(command: &Command) -> ExitCode {
     match ending {
         Ok(ending) => ending.into(),
         Err(Unanswered(words)) => {
-            complain(&words);
+            if !words.is_empty() {
+                complain(&words);
+            }
             Ending::Unanswered.into()
         }
     }
@@ -97,4 +99,10 @@ fn show(text: &str) -> Result<(), Unanswered> {
         // It has told why.
         false => Err(Unanswered(String::new())),
     }
+}
+
+/// Writes a form of an answer beside what is printed.
+fn write(path: &Path, text: &str) -> Result<(), Unanswered> {
+    fs::write(path, text)
+        .map_err(|error| Unanswered(format!("tidegate plan: cannot write {}: {error}", path.display())))
 }

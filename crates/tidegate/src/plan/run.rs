@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -25,6 +24,7 @@ use super::{
     show,
     source::{Ready, Source, book},
     trial::{self, Asked},
+    write,
 };
 use crate::configure::complain;
 
@@ -95,12 +95,6 @@ fn report(ready: Ready, book: Book, asked: Asked) -> Report {
     } = ready;
     let judge = Judge::of(&plan, network, BTreeMap::new(), &asked.effort()).with_book(book);
     Report::new(&source.name, &plan, &trial::judged(judge))
-}
-
-/// Writes a form of the report beside what is printed.
-fn write(path: &Path, text: &str) -> Result<(), Unanswered> {
-    fs::write(path, text)
-        .map_err(|error| Unanswered(format!("tidegate plan: cannot write {}: {error}", path.display())))
 }
 
 /// The day, in UTC: `2026-07-20`.

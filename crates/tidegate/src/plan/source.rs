@@ -19,8 +19,30 @@ use tidegate_plan::{
     price::{Book, BookError},
 };
 
-use super::{Unanswered, report::shown::plain};
+use super::{
+    Unanswered,
+    report::{sarif::Rule, shown::plain},
+};
 use crate::log;
+
+/// What may be wrong with a plan before it runs.
+pub const RULES: [Rule; 3] = [
+    Rule {
+        id: FILE,
+        says: "The file is not a plan: a key, a value or a unit is wrong, or something is absent.",
+    },
+    Rule {
+        id: TOPOLOGY,
+        says: "The topology cannot run: an edge makes no sense, or a tier is missing.",
+    },
+    Rule {
+        id: PRICE,
+        says: "A node has a size that the price book does not know, or there is no such book.",
+    },
+];
+pub const FILE: &str = "plan-file";
+pub const TOPOLOGY: &str = "plan-topology";
+pub const PRICE: &str = "plan-price";
 
 /// See the module.
 pub struct Source {
@@ -38,6 +60,8 @@ pub struct Ready {
 
 /// Something that is wrong with a text, and where.
 pub struct Wrong {
+    /// The rule it breaks: the file's, the compiler's or the price book's.
+    pub rule: &'static str,
     pub span: Option<Range<usize>>,
     pub message: String,
     /// What is allowed there.
@@ -49,6 +73,7 @@ pub struct Wrong {
 impl From<FileError> for Wrong {
     fn from(error: FileError) -> Self {
         Self {
+            rule: FILE,
             span: error.span,
             message: error.message,
             label: error.allowed,
@@ -116,6 +141,7 @@ impl Source {
             (None, None) => (None, String::new()),
         };
         Wrong {
+            rule: TOPOLOGY,
             span,
             message: format!("{who}{}", error.what),
             label: error.way,
@@ -126,6 +152,19 @@ impl Source {
     /// The header of a node's table.
     pub fn node(&self, id: &str) -> Option<Range<usize>> {
         self.header(&format!("[node.{id}]"))
+    }
+
+    /// The first line that sets a key.
+    pub fn line_of(&self, key: &str) -> Option<Range<usize>> {
+        let mut at = 0;
+        for line in self.text.split_inclusive('\n') {
+            let set = line.trim_start().strip_prefix(key).map(str::trim_start);
+            if set.is_some_and(|rest| rest.starts_with('=')) {
+                return Some(at..at + line.trim_end().len());
+            }
+            at += line.len();
+        }
+        None
     }
 
     /// The line that is this header.
@@ -203,6 +242,20 @@ impl Source {
         let end = span.end.min(self.text.len());
         span.start.min(end)..end
     }
+
+    /// Line and column of a place, from 1; the column counts characters.
+    pub fn place(&self, span: &Range<usize>) -> (usize, usize) {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        (
+            line,
+            String::from_utf8_lossy(&before[start..]).chars().count() + 1,
+        )
+    }
 }
 
 /// One byte more than a plan may have tells that it is too large.
@@ -251,6 +304,11 @@ mod tests {
         let at = |span: Option<Range<usize>>| span.map(|span| &source.text[span]);
         assert_eq!(at(source.node("ws")), Some("[node.ws]"));
         assert_eq!(at(source.edge("lb", "ws")), Some("\"clients -> lb -> ws\","));
+        assert_eq!(source.place(&source.node("ws").expect("it is there")), (4, 1));
+        assert_eq!(
+            source.place(&source.edge("lb", "ws").expect("it is there")),
+            (2, 3)
+        );
         assert_eq!(source.edge("ws", "lb"), None);
         assert_eq!(source.node("nobody"), None);
     }
@@ -259,6 +317,7 @@ mod tests {
     fn a_place_beyond_the_text_is_its_end() {
         let source = source("a\n");
         let wrong = Wrong {
+            rule: FILE,
             span: Some(70..90),
             message: "m\u{1b}[2J".to_owned(),
             label: "l".to_owned(),

@@ -16,7 +16,7 @@ use super::{
         span, time, unit,
     },
     stage_name,
-    text::{busy, provenance, rate, settling, summary},
+    text::{busy, costliest, provenance, rare_name, rate, settling, summary},
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -148,13 +148,31 @@ fn contract(text: &mut String, report: &Report) {
     };
     let _ = writeln!(
         text,
-        "<p>Error budget: {} of {} {of} spent. User-minutes lost: {} not connected, {} refused, {} too late.</p>\n</section>",
+        "<p>Error budget: {} of {} {of} spent. User-minutes lost: {} not connected, {} refused, {} too late.</p>",
         amount(budget.spent),
         amount(budget.allowed),
         count(budget.disconnected_s / 60.0),
         count(budget.refused_s / 60.0),
         count(budget.late_s / 60.0)
     );
+    let rare = costliest(report);
+    if !rare.is_empty() {
+        text.push_str("<h2>What chance may bring besides</h2>\n");
+        let columns = [
+            ("failure", ""),
+            ("in a run", "number"),
+            ("uptime lost, at worst", "number"),
+        ];
+        let rows = rare.into_iter().map(|rare| {
+            vec![
+                markup(&rare_name(rare)),
+                count(rare.per_run),
+                share(rare.uptime_cost),
+            ]
+        });
+        table(text, &columns, rows, &[]);
+    }
+    text.push_str("</section>\n");
 }
 
 /// How much of what a clause allows was used.

@@ -1,10 +1,11 @@
 //! What a run of a plan came to, ready to be shown: one value, and a file for each form of it.
 //!
 //! ```text
-//!   Plan, Network, Outcomes, Bill ─► Report ─┬─► text    for a terminal
+//!   Plan, Judgement ───────────────► Report ─┬─► text    for a terminal
 //!                                            ├─► json    for programs: the value itself, with `version`
 //!                                            ├─► html    for people who were not there
 //!                                            └─► junit   for CI: each clause is a test
+//!   remarks on files ───────────────────────────► sarif   for code review
 //! ```
 //! Nothing is computed in the forms but what a picture needs. Names that come from a file are escaped where they
 //! are written, in each form its own way.
@@ -14,6 +15,7 @@ pub mod escape;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod sarif;
 pub mod shown;
 pub mod table;
 pub mod text;
@@ -122,7 +124,10 @@ pub struct Clause {
 impl From<&judge::Clause> for Clause {
     fn from(clause: &judge::Clause) -> Self {
         let settle = clause.settle.as_ref();
-        let unknown = settle.and_then(|settle| settle.unknown.as_ref());
+        // One that moves it by nothing that shows would settle nothing.
+        let unknown = settle
+            .and_then(|settle| settle.unknown.as_ref())
+            .filter(|unknown| clause.promise.say(unknown.at_low) != clause.promise.say(unknown.at_high));
         Self {
             promise: clause.promise.clone(),
             measured: clause.measured,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Class, Report, Verdict,
+    Class, Rare, Report, Verdict,
     shown::{
         cents, chance, clause_interval, clause_limit, clause_name, clause_value, count, moment, money, plain,
         share, span, time, unit,
@@ -21,6 +21,8 @@ use crate::{log, plan::trial::Fidelity};
 /// Stations, and marks, that are told; the rest is counted.
 const STATIONS_SHOWN: usize = 10;
 const MARKS_SHOWN: usize = 8;
+/// Failures by chance, costliest first.
+const RARE_SHOWN: usize = 3;
 /// Stages of a wait that are told, largest first.
 const STAGES_SHOWN: usize = 4;
 /// Columns of a terminal that everybody has.
@@ -78,6 +80,7 @@ pub fn text(report: &Report, paint: Paint) -> String {
     );
     contract(&mut text, report, paint);
     error_budget(&mut text, report);
+    besides(&mut text, report);
     stations(&mut text, report, paint);
     waits(&mut text, report, paint);
     marks(&mut text, report, paint);
@@ -163,6 +166,46 @@ pub fn settling(report: &Report) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Failures by chance that cost most, whether the runs met them or not.
+pub fn costliest(report: &Report) -> Vec<&Rare> {
+    let mut rare: Vec<&Rare> = report
+        .rare
+        .iter()
+        .filter(|rare| rare.per_run * rare.uptime_cost > 0.0)
+        .collect();
+    rare.sort_by(|a, b| (b.per_run * b.uptime_cost).total_cmp(&(a.per_run * a.uptime_cost)));
+    rare.truncate(RARE_SHOWN);
+    rare
+}
+
+/// What happens, and to whom.
+pub fn rare_name(rare: &Rare) -> String {
+    match &rare.node {
+        Some(node) => format!("{node}: {}", rare.what),
+        None => rare.what.to_owned(),
+    }
+}
+
+fn besides(text: &mut String, report: &Report) {
+    let rare = costliest(report);
+    if rare.is_empty() {
+        return;
+    }
+    let mut table = Table::new(&[
+        ("what chance may bring", Align::Left),
+        ("in a run", Align::Right),
+        ("it costs, at the worst moment", Align::Right),
+    ]);
+    for rare in rare {
+        table.row([
+            rare_name(rare),
+            count(rare.per_run),
+            format!("{} of the uptime", share(rare.uptime_cost)),
+        ]);
+    }
+    text.push_str(&table.render());
 }
 
 /// A sentence under a table: two in, what does not fit four in.
@@ -466,7 +509,30 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_plan::{
+        file,
+        judge::{self, Effort},
+    };
+
     use super::*;
+
+    #[test]
+    fn colours_say_nothing_that_words_do_not() {
+        let plan = file::parse(file::TEMPLATE).expect("the template is a plan");
+        let effort = Effort {
+            fidelity: judge::Fidelity::Fluid,
+            ..Effort::default()
+        };
+        let judgement = judge::judge(&plan, &effort).expect("it runs");
+        let report = Report::new("a.toml", &plan, &judgement);
+        let (coloured, plain) = (text(&report, Paint::Colours), text(&report, Paint::Plain));
+        let mut stripped = String::new();
+        for piece in coloured.split_inclusive('m') {
+            stripped.push_str(piece.split('\u{1b}').next().unwrap_or_default());
+        }
+        assert_eq!(stripped, plain);
+        assert!(coloured.contains("\u{1b}[1;3") && !plain.contains('\u{1b}'));
+    }
 
     #[test]
     fn a_course_shows_the_worst_of_each_piece() {
