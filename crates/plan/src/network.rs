@@ -286,6 +286,7 @@ pub struct RandomFaults {
 const MANAGED_MEMORY: f64 = 1e15;
 
 impl Network {
+<<<<<<< HEAD
     /// What becomes of a flow for a reader in a room of so many; none if all of it is sent as it comes.
     pub fn conflation(&self, flow: &Flow, members: f64) -> Option<Conflation> {
         (flow.coalescible && self.conflate_rate > 0.0)
@@ -296,6 +297,62 @@ impl Network {
     pub fn kept(&self, flow: &Flow, members: f64) -> f64 {
         self.conflation(flow, members)
             .map_or(1.0, |conflation| conflation.kept)
+=======
+    /// The part between two seconds, as a run of its own: the same users, and what goes wrong in it.
+    #[must_use]
+    pub fn part(&self, from: f64, to: f64) -> Self {
+        let (from, to) = (from.clamp(0.0, self.length), to.clamp(0.0, self.length));
+        let length = (to - from).max(0.0);
+        let within = |at: f64| (0.0..length).contains(&at);
+        let mut users = vec![(0.0, self.users_at(from))];
+        users.extend(
+            (self.users.iter())
+                .map(|&(at, users)| (at - from, users))
+                .filter(|&(at, _)| at > 0.0 && at < length),
+        );
+        users.push((length, self.users_at(to)));
+        let bursts = self.bursts.iter().cloned().map(|mut burst| {
+            if let Burst::Cluster { at_hours, .. } = &mut burst {
+                at_hours.iter_mut().for_each(|at| *at -= from / 3_600.0);
+                at_hours.retain(|at| within(at * 3_600.0));
+            }
+            burst
+        });
+        let faults = (self.faults.iter())
+            .map(|fault| TimedFault {
+                at: fault.at - from,
+                ..*fault
+            })
+            .filter(|fault| within(fault.at));
+        Self {
+            length,
+            users,
+            bursts: bursts.collect(),
+            faults: faults.collect(),
+            ..self.clone()
+        }
+    }
+
+    /// How many want to be connected at a second.
+    pub fn users_at(&self, second: f64) -> f64 {
+        let next = self.users.partition_point(|point| point.0 <= second);
+        let Some(&(to, after)) = self.users.get(next) else {
+            return self.users.last().map_or(0.0, |point| point.1);
+        };
+        let Some(&(from, before)) = next.checked_sub(1).and_then(|last| self.users.get(last)) else {
+            return after;
+        };
+        before + (after - before) * (second - from) / (to - from).max(1e-9)
+    }
+
+    /// Share of a flow's deliveries that is sent: a newer one takes the place of the others.
+    pub fn kept(&self, flow: &Flow) -> f64 {
+        if flow.coalescible && self.conflate_rate > 0.0 && flow.rate > self.conflate_rate {
+            self.conflate_rate / flow.rate
+        } else {
+            1.0
+        }
+>>>>>>> work-engine
     }
 }
 
