@@ -1,10 +1,11 @@
 //! What runs say about one clause: where its figure is, the chance that it is within what was promised, and the runs that
 //! would tell.
 //!
-//! A percentile q of weighted runs: the share of all events within q has a spread over the runs, as any share; the times at
-//! the ends of that share's interval are the ends of q's (R. Woodruff, 1952). A run that went wrong moves such
-//! a share by its own part, however long its waits were, which a mean of percentiles would not survive. Ends are widened by
-//! half a place of the histogram. The chance is that of the share within what was promised.
+//! A percentile q of weighted runs: of any time, the share of all events within it has a spread over the runs. The
+//! times of which it cannot be told whether q of all are within them are the interval (C. Francisco and W. Fuller, 1991). A
+//! run that went wrong moves such a share by its own part, however long its waits were, which a mean of percentiles
+//! would not survive. Ends are widened by half a place of the histogram. The chance is that of the share
+//! within what was promised.
 
 use super::{
     clause::{Promise, What},
@@ -111,15 +112,38 @@ fn of_times(promise: &Promise, times: &[Histogram], measured: f64, sureness: Sur
     for run in times {
         all.merge(run);
     }
-    let half = within(measured)?.half(confidence, looks);
-    let end = |share: f64| all.quantile(share.clamp(0.0, 1.0));
+    // How far above the share it is, or may be, for all that is known.
+    let above = |seconds: f64, sign: f64| {
+        within(seconds).map_or(0.0, |spread| {
+            spread.figure - share + sign * spread.half(confidence, looks)
+        })
+    };
+    within(measured)?;
+    let (least, most) = (all.quantile(0.0)?, all.quantile(1.0)?);
+    let high = first(measured, most, |seconds| above(seconds, -1.0) >= 0.0);
+    let low = first(least, measured, |seconds| above(seconds, 1.0) >= 0.0);
     let promised = within(promise.promised)?;
     Some(Estimate {
         interval: [
-            end(share - half)?.min(measured) * (1.0 - RESOLUTION),
-            end(share + half)?.max(measured) * (1.0 + RESOLUTION),
+            low.min(measured) * (1.0 - RESOLUTION),
+            high.max(measured) * (1.0 + RESOLUTION),
         ],
         probability: promised.at_least(share),
         runs: promised.runs_to_tell(share, confidence, looks),
     })
+}
+
+/// The first time from `low` to `high` that passes, if those above it do, too; `high` if none does.
+fn first(low: f64, high: f64, passes: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (low, high.max(low));
+    // Each halves the places between: of 2,550 nothing is left but parts of one.
+    for _ in 0..16 {
+        let middle = f64::sqrt(low * high);
+        if passes(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    high
 }
