@@ -27,7 +27,7 @@ mod unknown;
 pub(crate) mod words;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -193,6 +193,11 @@ pub struct Judgement {
     pub outcome: Outcome,
     #[serde(skip)]
     pub network: Network,
+}
+
+/// The interval, at 95 %, of a figure of all runs by that of each; none of fewer than two.
+pub(crate) fn spread_of(figure: f64, each: &[f64]) -> Option<[f64; 2]> {
+    Some(spread::Spread::of(figure, each)?.interval(0.95, 1))
 }
 
 /// Judges a plan: makes as many runs as it takes.
