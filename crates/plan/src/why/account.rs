@@ -2,7 +2,8 @@
 //!
 //! Bad minutes that follow each other are an episode. In it a minute belongs to the failure that came last; without
 //! one, to the station that was full; else to nothing that is known. That is when, not why: what a failure
-//! costs is told by a run without it, see `cause`. Minutes of which less is bad than was allowed are one line.
+//! costs is told by a run without it, see `cause`. Minutes of which less is bad than was allowed are one line, and so
+//! is what a sampled run counted for calm moments beside those it simulated.
 
 use serde::Serialize;
 
@@ -42,8 +43,24 @@ pub struct Line {
 
 /// Minutes between two bad ones that are still one episode.
 const GAP: usize = 2;
+/// What happened so many seconds before an episode may be what it is owed to, if nothing else is known of it.
+const LONG_BEFORE: f64 = 1_200.0;
 /// Busier than this a station is full.
 const FULL: f32 = 0.98;
+
+impl Line {
+    fn of_calm() -> Self {
+        Self {
+            what: "a little, all the time".to_owned(),
+            node: None,
+            is_chance: false,
+            minutes: 0.0,
+            user_min: 0.0,
+            budget_share: 0.0,
+            first_at_s: 0.0,
+        }
+    }
+}
 
 /// Adds up runs: those with the numbers from 0.
 pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Account {
@@ -60,6 +77,9 @@ pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Accou
         );
         faults.sort_by(|a, b| a.0.at.total_cmp(&b.0.at));
         wanted_s += run.wanted_s;
+        let bad = run.bad.disconnected_s + run.bad.refused_s + run.bad.late_s;
+        bad_s += bad;
+        let mut rest = bad;
         let length = minute_length(run);
         let mut episode = 0;
         let mut last_bad: Option<usize> = None;
@@ -67,16 +87,13 @@ pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Accou
             if minute.bad_s <= 0.0 {
                 continue;
             }
-            bad_s += minute.bad_s;
+            rest -= minute.bad_s;
             let at = place as f64 * length;
             let mut line = Line {
-                what: "a little, all the time".to_owned(),
-                node: None,
-                is_chance: false,
                 minutes: length / 60.0,
                 user_min: minute.bad_s / 60.0,
-                budget_share: 0.0,
                 first_at_s: at,
+                ..Line::of_calm()
             };
             if minute.bad_s > allowed_share * minute.wanted * length {
                 if last_bad.is_none_or(|last| place - last > GAP) {
@@ -85,11 +102,16 @@ pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Accou
                 last_bad = Some(place);
                 // It may have struck a minute before its first bad one.
                 let from = (episode as f64 - 1.0) * length;
-                let fault = faults
-                    .iter()
-                    .rev()
-                    .find(|(fault, _)| fault.at < at + length && fault.at >= from);
-                if let Some((fault, is_chance)) = fault {
+                let last = |from: f64| {
+                    let before = faults.iter().rev();
+                    before
+                        .skip_while(|(fault, _)| fault.at >= at + length)
+                        .find(|(fault, _)| fault.at >= from)
+                };
+                let full = fullest(network, &minute.busy);
+                // A deploy comes to its second machine minutes later.
+                let long_before = || last(from - LONG_BEFORE).filter(|_| full.is_none());
+                if let Some((fault, is_chance)) = last(from).or_else(long_before) {
                     line.what = said(fault.fault).to_owned();
                     line.node = plan
                         .topology
@@ -97,7 +119,7 @@ pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Accou
                         .get(fault.node as usize)
                         .map(|node| node.id.clone());
                     line.is_chance = *is_chance;
-                } else if let Some(station) = fullest(network, &minute.busy) {
+                } else if let Some(station) = full {
                     line.what = "is full".to_owned();
                     line.node = Some(node_name(plan, &network.stations[station]));
                 } else {
@@ -105,6 +127,13 @@ pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Accou
                 }
             }
             add(&mut lines, line);
+        }
+        if rest.abs() > 1e-9 * bad {
+            let calm = Line {
+                user_min: rest / 60.0,
+                ..Line::of_calm()
+            };
+            add(&mut lines, calm);
         }
     }
     let each = (runs.len() as f64).max(1.0);

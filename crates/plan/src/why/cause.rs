@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Depth, node_name};
 use crate::{
     engine,
-    judge::{Clause, Fidelity, Promise, Verdict, spread_of},
+    judge::{Clause, Fidelity, Promise, Verdict, What, spread_of},
     network::{Law, Network, RandomFaults, Stage},
     outcome::Outcome,
     plan::{Burst, Plan},
@@ -122,7 +122,13 @@ pub(super) fn causes(
         }
     }
     for causes in &mut found {
-        causes.sort_by(|a: &Cause, b| b.gain.total_cmp(&a.gain));
+        // The way to the users is given; what a design can change comes before it. What is proven comes before what is not.
+        let given = |cause: &Cause| cause.removed == Removed::Network;
+        causes.sort_by(|a: &Cause, b| {
+            (b.is_proven, given(a))
+                .cmp(&(a.is_proven, given(b)))
+                .then(b.gain.total_cmp(&a.gain))
+        });
         prefer_waits(causes);
     }
     (found, pairs.before)
@@ -257,6 +263,8 @@ struct Pairs<'a> {
     fidelity: Fidelity,
     visits: f64,
     before: Vec<Outcome>,
+    /// As [`Pairs::sums`] makes them.
+    sums: Vec<Outcome>,
 }
 
 impl<'a> Pairs<'a> {
@@ -272,8 +280,10 @@ impl<'a> Pairs<'a> {
             fidelity,
             visits: depth.visits,
             before: Vec::new(),
+            sums: Vec::new(),
         };
         pairs.before = (0..runs).map(|run| pairs.run(network, run)).collect();
+        pairs.sums = pairs.sums(&pairs.before);
         pairs
     }
 
@@ -289,9 +299,38 @@ impl<'a> Pairs<'a> {
         let after: Vec<Outcome> = (0..self.before.len() as u32)
             .map(|run| self.run(without, run))
             .collect();
+        let after = self.sums(&after);
         let each = promises.iter();
         each.map(|promise| self.cause(removed, without, promise, &after))
             .collect()
+    }
+
+    /// All runs added up; then all but one, of each.
+    fn sums(&self, runs: &[Outcome]) -> Vec<Outcome> {
+        let but = |left_out: usize| {
+            let mut sum = Outcome::default();
+            let kept = runs.iter().enumerate().filter(|(run, _)| *run != left_out);
+            kept.for_each(|(_, outcome)| sum.merge(outcome));
+            sum
+        };
+        match self.fidelity {
+            Fidelity::Fluid => vec![but(usize::MAX)],
+            Fidelity::Hybrid | Fidelity::Exact => std::iter::once(usize::MAX)
+                .chain(0..runs.len())
+                .map(but)
+                .collect(),
+        }
+    }
+
+    fn figure(&self, promise: &Promise, network: &Network, outcome: &Outcome) -> Option<f64> {
+        let monthly = match promise.what {
+            What::Budget => {
+                let bill = price::bill(self.plan, network, self.book.as_ref()?, outcome);
+                Some(bill.ok()?.total)
+            }
+            What::Uptime | What::Latency | What::Loss | What::Reconnect => None,
+        };
+        promise.measure(self.plan, outcome, monthly)
     }
 
     fn cause(
@@ -301,57 +340,48 @@ impl<'a> Pairs<'a> {
         promise: &Promise,
         after: &[Outcome],
     ) -> Option<Cause> {
-        let figure = |network: &Network, outcome: &Outcome| {
-            let monthly = self
-                .book
-                .as_ref()
-                .and_then(|book| price::bill(self.plan, network, book, outcome).ok());
-            promise.measure(self.plan, outcome, monthly.map(|bill| bill.total))
-        };
-        let merged = |outcomes: &[Outcome]| {
-            let mut all = Outcome::default();
-            outcomes.iter().for_each(|outcome| all.merge(outcome));
-            all
-        };
-        let before = figure(self.network, &merged(&self.before))?;
         // What is no longer there to be measured (nobody is cut off) is as good as can be.
-        let after_all = figure(without, &merged(after)).unwrap_or(match promise.what {
-            crate::judge::What::Uptime => 1.0,
-            _ => 0.0,
-        });
-        let gain = promise.gain(before, after_all);
-        let interval = match self.fidelity {
-            Fidelity::Fluid => None,
-            Fidelity::Hybrid | Fidelity::Exact => {
-                let pairs = self.before.iter().zip(after);
-                let gains: Vec<f64> = pairs
-                    .filter_map(|(before, after)| {
-                        Some(promise.gain(figure(self.network, before)?, figure(without, after)?))
-                    })
-                    .collect();
-                spread_of(gain, &gains)
-            }
+        let best = match promise.what {
+            What::Uptime => 1.0,
+            What::Latency | What::Budget | What::Loss | What::Reconnect => 0.0,
         };
+        let pairs = self.sums.iter().zip(after).filter_map(|(before, after)| {
+            let before = self.figure(promise, self.network, before)?;
+            let after = self.figure(promise, without, after).unwrap_or(best);
+            Some((before, after, promise.gain(before, after)))
+        });
+        let pairs: Vec<(f64, f64, f64)> = pairs.collect();
+        let (&(before, after, gain), but_one) = pairs.split_first()?;
+        // What each pair adds: the jackknife's pseudo-values (J. Tukey, 1958), of sums that leave out one pair.
+        let runs = but_one.len() as f64;
+        let values: Vec<f64> = but_one
+            .iter()
+            .map(|(_, _, but)| runs * gain - (runs - 1.0) * but)
+            .collect();
+        let interval = spread_of(gain, &values);
+        let spent = promise.gain(before, best).abs();
         Some(Cause {
             removed: removed.clone(),
             before,
-            after: after_all,
+            after,
             gain,
             interval,
-            would_hold: promise.is_kept_by(after_all),
+            would_hold: promise.is_kept_by(after),
             fidelity: self.fidelity,
             is_proven: match interval {
                 Some([low, _]) => low > 0.0,
-                None => self.fidelity == Fidelity::Fluid && gain > 0.0,
+                None => self.fidelity == Fidelity::Fluid && gain > FLUID_LEAST * spent,
             },
         })
     }
 }
 
+/// Less than this of a figure is no cause on the fluid: its waits are put into classes of some percent.
+const FLUID_LEAST: f64 = 0.02;
 const PAIRS_MAX: u32 = 64;
 
-/// The candidates that are worth pairs: of each clause those that move it most on the fluid, and the longest wait; of clauses
-/// that hold only the first.
+/// The candidates that are worth pairs: of each clause those that move it most on the fluid, and the longest wait. Of clauses
+/// that hold only the first, and none where others do not.
 fn choose(
     screened: &[Vec<Option<Cause>>],
     candidates: &[(Removed, Network)],
@@ -360,6 +390,7 @@ fn choose(
     depth: &Depth,
 ) -> Vec<usize> {
     let mut chosen = Vec::new();
+    let trouble = clauses.iter().any(|clause| clause.standing != Verdict::Holds);
     for (place, clause) in clauses.iter().enumerate() {
         let mut ranked: Vec<(usize, f64)> = screened
             .iter()
@@ -369,6 +400,7 @@ fn choose(
             .collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let wanted = match clause.standing {
+            Verdict::Holds if trouble => 0,
             Verdict::Holds => 1,
             Verdict::Breaks | Verdict::TooClose => depth.candidates.max(1),
         };

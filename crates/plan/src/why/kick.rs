@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     engine,
     network::{Network, RandomFaults, TimedFault},
-    outcome::Outcome,
+    outcome::{Minute, Outcome},
     plan::Fault,
 };
 
@@ -151,12 +151,16 @@ impl Test<'_> {
     fn recovery(&self, outcome: &Outcome) -> Option<f64> {
         let (bad, p95) = self.calm(outcome);
         let end = ((BEFORE + self.seconds) / 60.0) as usize;
-        let is_well = |minute: &crate::outcome::Minute| {
-            bad_share(minute) <= bad + BAD_MORE
-                && minute.latency_s[1] <= (p95 * LATENCY_MORE).max(p95 + LATENCY_LEAST)
-        };
         let after = outcome.minutes.get(end..)?;
-        let last_ill = after.iter().rposition(|minute| !is_well(minute));
+        let is_slow = |minute: &Minute| minute.latency_s[1] > (p95 * LATENCY_MORE).max(p95 + LATENCY_LEAST);
+        // One minute's percentile is of few events: three of four that are slow are not by chance.
+        let stays_slow = |place: usize| {
+            let around = after.iter().skip(place.saturating_sub(3)).take(4);
+            is_slow(&after[place]) && around.filter(|minute| is_slow(minute)).count() >= 3
+        };
+        let last_ill = (0..after.len())
+            .rev()
+            .find(|&place| bad_share(&after[place]) > bad + BAD_MORE || stays_slow(place));
         match last_ill {
             None => Some(0.0),
             // Well for five minutes, or it was by chance.
@@ -166,7 +170,7 @@ impl Test<'_> {
     }
 }
 
-fn bad_share(minute: &crate::outcome::Minute) -> f64 {
+fn bad_share(minute: &Minute) -> f64 {
     let failed = minute.failed / minute.published.max(1.0);
     let bad = minute.bad_s / (minute.wanted * 60.0).max(1.0);
     failed.max(bad)

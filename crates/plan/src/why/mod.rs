@@ -26,7 +26,7 @@ pub use self::{
 };
 use crate::{
     judge::{Clause, Fidelity, Judgement, Promise, Verdict, What},
-    network::{Network, Station},
+    network::Station,
     plan::Plan,
 };
 
@@ -79,12 +79,12 @@ pub struct ClauseWhy {
     pub sentence: String,
 }
 
+/// One run of a kick is watched minute by minute, and there is but one: it may take so many times the visits.
+const KICK_VISITS: f64 = 5.0;
+
 /// Finds out why.
 pub fn why(plan: &Plan, judgement: &Judgement, depth: &Depth) -> Why {
-    why_of(plan, &judgement.network, judgement, depth)
-}
-
-fn why_of(plan: &Plan, network: &Network, judgement: &Judgement, depth: &Depth) -> Why {
+    let network = &judgement.network;
     let (causes, runs) = cause::causes(plan, network, &judgement.clauses, depth);
     let clauses = judgement.clauses.iter().zip(causes);
     Why {
@@ -98,7 +98,12 @@ fn why_of(plan: &Plan, network: &Network, judgement: &Judgement, depth: &Depth) 
             .collect(),
         stacks: stacks(plan, network, &judgement.outcome),
         account: account::account(plan, network, &runs),
-        kick: kick(network, depth.kick_factor, depth.kick_seconds, depth.visits),
+        kick: kick(
+            network,
+            depth.kick_factor,
+            depth.kick_seconds,
+            KICK_VISITS * depth.visits,
+        ),
     }
 }
 
@@ -118,6 +123,9 @@ fn sentence(clause: &Clause, causes: &[Cause]) -> String {
         promise.say(measured),
         promise.say(promise.promised)
     );
+    if clause.standing == Verdict::Holds {
+        return format!("{is}: it holds.");
+    }
     match causes.iter().find(|cause| cause.is_proven) {
         None => format!("{is}: nothing that was taken out makes it better for sure."),
         Some(cause) => {

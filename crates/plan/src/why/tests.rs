@@ -8,7 +8,7 @@ use crate::{
         Effort, Judge,
         tests::{plan, queue},
     },
-    network::{Law, StationId, TimedFault},
+    network::{Law, Network, StationId, TimedFault},
     plan::{Fault, Jitter, Weigh},
 };
 
