@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::node_name;
 use crate::{
-    compile::random_faults,
-    network::{Network, TimedFault},
+    network::Network,
     outcome::Outcome,
     plan::{Fault, Plan},
 };
@@ -62,20 +61,59 @@ impl Line {
     }
 }
 
-/// Adds up runs: those with the numbers from 0.
+/// Something that went wrong.
+struct Event {
+    at: f64,
+    what: &'static str,
+    node: Option<String>,
+    is_chance: bool,
+}
+
+/// By time: what was to happen for sure, and what a run's marks say happened besides.
+fn events(plan: &Plan, network: &Network, run: &Outcome) -> Vec<Event> {
+    let sure = network.faults.iter().map(|fault| Event {
+        at: fault.at,
+        what: said(fault.fault),
+        node: plan
+            .topology
+            .nodes
+            .get(fault.node as usize)
+            .map(|node| node.id.clone()),
+        is_chance: false,
+    });
+    let mut events: Vec<Event> = sure.collect();
+    let is_sure = |at: f64| network.faults.iter().any(|fault| (fault.at - at).abs() < 1.0);
+    for mark in run.marks.iter().filter(|mark| !is_sure(mark.at_s)) {
+        let Some((station, text)) = mark.what.rsplit_once(": ") else {
+            continue;
+        };
+        // By chance machines crash and deploys are made; nothing else.
+        let what = if text.ends_with(" crash") || text == "crashed" {
+            "crash"
+        } else if text.starts_with("deploy of ") || text == "is deployed" {
+            "deploy"
+        } else {
+            continue;
+        };
+        let of_node = network.stations.iter().find(|of_node| of_node.name == station);
+        events.push(Event {
+            at: mark.at_s,
+            what,
+            node: Some(of_node.map_or_else(|| station.to_owned(), |of_node| node_name(plan, of_node))),
+            is_chance: true,
+        });
+    }
+    events.sort_by(|a, b| a.at.total_cmp(&b.at));
+    events
+}
+
+/// Adds up runs.
 pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Account {
     let allowed_share = (1.0 - plan.contract.uptime).max(0.0);
     let mut lines: Vec<Line> = Vec::new();
     let (mut wanted_s, mut bad_s) = (0.0, 0.0);
-    for (number, run) in runs.iter().enumerate() {
-        let mut faults: Vec<(TimedFault, bool)> =
-            network.faults.iter().map(|fault| (*fault, false)).collect();
-        faults.extend(
-            random_faults(network, number as u32)
-                .into_iter()
-                .map(|fault| (fault, true)),
-        );
-        faults.sort_by(|a, b| a.0.at.total_cmp(&b.0.at));
+    for run in runs {
+        let events = events(plan, network, run);
         wanted_s += run.wanted_s;
         let bad = run.bad.disconnected_s + run.bad.refused_s + run.bad.late_s;
         bad_s += bad;
@@ -103,22 +141,18 @@ pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Accou
                 // It may have struck a minute before its first bad one.
                 let from = (episode as f64 - 1.0) * length;
                 let last = |from: f64| {
-                    let before = faults.iter().rev();
+                    let before = events.iter().rev();
                     before
-                        .skip_while(|(fault, _)| fault.at >= at + length)
-                        .find(|(fault, _)| fault.at >= from)
+                        .skip_while(|event| event.at >= at + length)
+                        .find(|event| event.at >= from)
                 };
                 let full = fullest(network, &minute.busy);
                 // A deploy comes to its second machine minutes later.
                 let long_before = || last(from - LONG_BEFORE).filter(|_| full.is_none());
-                if let Some((fault, is_chance)) = last(from).or_else(long_before) {
-                    line.what = said(fault.fault).to_owned();
-                    line.node = plan
-                        .topology
-                        .nodes
-                        .get(fault.node as usize)
-                        .map(|node| node.id.clone());
-                    line.is_chance = *is_chance;
+                if let Some(event) = last(from).or_else(long_before) {
+                    line.what = event.what.to_owned();
+                    line.node.clone_from(&event.node);
+                    line.is_chance = event.is_chance;
                 } else if let Some(station) = full {
                     line.what = "is full".to_owned();
                     line.node = Some(node_name(plan, &network.stations[station]));

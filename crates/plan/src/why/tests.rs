@@ -191,6 +191,26 @@ fn a_failure_is_the_cause_of_the_time_it_takes_and_the_account_adds_up() {
     assert_eq!(plan.contract.weigh, Weigh::UserMinutes);
 }
 
+#[test]
+fn what_came_by_chance_is_told_as_chance() {
+    let mut network = queue(9, 3_600.0);
+    network.clients.timeout = 1.0;
+    network.stations[0].repair = 120.0;
+    network.random.crashes_per_year = 2.0 * 24.0 * 365.0;
+    let runs: Vec<_> = (0..4)
+        .map(|run| crate::engine::exact::run(&network, run))
+        .collect();
+    let account = account::account(&plan(1.0, 9), &network, &runs);
+    let crash = &account.lines[0];
+    assert_eq!(
+        (crash.what.as_str(), crash.is_chance),
+        ("crash", true),
+        "{account:?}"
+    );
+    assert_eq!(crash.node.as_deref(), Some("one"));
+    assert!(crash.user_min > 0.9 * account.bad_min, "{account:?}");
+}
+
 /// Three fifths full; who waits for a second tries again, at once and often, or within a budget.
 fn eager(retries: u32, budget: Option<f64>) -> Network {
     let mut network = queue(1, 3_600.0);
