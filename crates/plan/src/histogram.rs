@@ -77,6 +77,17 @@ impl Histogram {
         last.map(middle_of)
     }
 
+    /// The share of all that took at most so long; those in its own place are taken as spread evenly over it.
+    pub fn share_within(&self, seconds: f64) -> f64 {
+        if self.is_empty() {
+            return 1.0;
+        }
+        let place = place_of(seconds);
+        let below: f64 = self.weights.iter().take(place).sum();
+        let into = libm::log(seconds.max(LOWEST) / LOWEST) / LN_GROWTH - place as f64;
+        ((below + self.weights[place] * into.clamp(0.0, 1.0)) / self.len).min(1.0)
+    }
+
     /// The share of all that took longer.
     pub fn share_above(&self, seconds: f64) -> f64 {
         if self.is_empty() {
@@ -126,6 +137,14 @@ mod tests {
         }
         assert!((histogram.share_above(0.75) - 0.25).abs() < 0.01);
         assert_eq!(Histogram::default().quantile(0.5), None);
+        for share in [0.1, 0.5, 0.95] {
+            // Of a place of one percent, the part that is meant.
+            assert!((histogram.share_within(share) - share).abs() < 0.0025);
+        }
+        assert_eq!(
+            (histogram.share_within(0.0), histogram.share_within(1e9)),
+            (0.0, 1.0)
+        );
     }
 
     #[test]

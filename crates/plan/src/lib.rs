@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod plan;
 pub mod price;
 pub mod shape;
+pub mod why;
 
 pub use network::Network;
 pub use outcome::Outcome;

@@ -286,18 +286,6 @@ pub struct RandomFaults {
 const MANAGED_MEMORY: f64 = 1e15;
 
 impl Network {
-<<<<<<< HEAD
-    /// What becomes of a flow for a reader in a room of so many; none if all of it is sent as it comes.
-    pub fn conflation(&self, flow: &Flow, members: f64) -> Option<Conflation> {
-        (flow.coalescible && self.conflate_rate > 0.0)
-            .then(|| Conflation::of(flow.rate, members, flow.key, self.conflate_rate))
-    }
-
-    /// Share of a flow's deliveries that is sent: newer ones take the place of the others.
-    pub fn kept(&self, flow: &Flow, members: f64) -> f64 {
-        self.conflation(flow, members)
-            .map_or(1.0, |conflation| conflation.kept)
-=======
     /// The part between two seconds, as a run of its own: the same users, and what goes wrong in it.
     #[must_use]
     pub fn part(&self, from: f64, to: f64) -> Self {
@@ -345,14 +333,16 @@ impl Network {
         before + (after - before) * (second - from) / (to - from).max(1e-9)
     }
 
-    /// Share of a flow's deliveries that is sent: a newer one takes the place of the others.
-    pub fn kept(&self, flow: &Flow) -> f64 {
-        if flow.coalescible && self.conflate_rate > 0.0 && flow.rate > self.conflate_rate {
-            self.conflate_rate / flow.rate
-        } else {
-            1.0
-        }
->>>>>>> work-engine
+    /// What becomes of a flow for a reader in a room of so many; none if all of it is sent as it comes.
+    pub fn conflation(&self, flow: &Flow, members: f64) -> Option<Conflation> {
+        (flow.coalescible && self.conflate_rate > 0.0)
+            .then(|| Conflation::of(flow.rate, members, flow.key, self.conflate_rate))
+    }
+
+    /// Share of a flow's deliveries that is sent: newer ones take the place of the others.
+    pub fn kept(&self, flow: &Flow, members: f64) -> f64 {
+        self.conflation(flow, members)
+            .map_or(1.0, |conflation| conflation.kept)
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{Settle, Verdict, spread::Spread, words};
-use crate::{histogram, outcome::Outcome, plan::Plan};
+use crate::{histogram::Histogram, outcome::Outcome, plan::Plan};
 
 /// One thing that was promised.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -136,37 +136,32 @@ impl Promise {
         }
     }
 
-    /// What a figure may be off by the way it is kept: half a place of a histogram.
-    fn resolution(&self, figure: f64) -> f64 {
+    /// The times that a percentile is of; none of what is no percentile.
+    pub(super) fn times(&self, outcome: &Outcome) -> Option<Histogram> {
         match self.what {
-            What::Latency | What::Reconnect => figure * histogram::RESOLUTION,
-            What::Uptime | What::Budget | What::Loss => 0.0,
+            What::Latency => {
+                let mut times = Histogram::default();
+                for class in &outcome.classes {
+                    if self.class.as_ref().is_none_or(|name| *name == class.name) {
+                        times.merge(&class.latency_s);
+                    }
+                }
+                Some(times)
+            }
+            What::Reconnect => Some(outcome.reconnect_s.clone()),
+            What::Uptime | What::Budget | What::Loss => None,
         }
     }
 
-    /// What a figure of a model that computes means is off by about: a part of what is spent of what was allowed.
-    fn model_error(&self, figure: f64, part: f64) -> f64 {
-        match self.what {
+    /// The spread of a figure that a model computes once, and is off by about so much of it: of the bad time, of a latency.
+    pub(super) fn spread_of_model(&self, figure: f64, part: f64) -> Spread {
+        let error = match self.what {
             What::Uptime => (1.0 - figure) * part,
-            What::Latency | What::Budget | What::Loss | What::Reconnect => figure * part,
-        }
-    }
-
-    /// The spread of a figure over runs; `model_part` is set for a model that has but one.
-    pub(super) fn spread(&self, figure: f64, each: &[f64], model_part: Option<f64>) -> Option<Spread> {
-        match model_part {
-            Some(part) => Some(Spread::of_model(figure, self.model_error(figure, part))),
-            None => Spread::of(figure, each, self.resolution(figure)),
-        }
-    }
-
-    /// Where a spread puts it, cut to what the figure can be.
-    pub(super) fn interval(&self, spread: &Spread, confidence: f64, looks: u32) -> [f64; 2] {
-        let most = match self.what {
-            What::Uptime | What::Loss => 1.0,
-            What::Latency | What::Budget | What::Reconnect => f64::MAX,
+            What::Latency | What::Loss | What::Reconnect => figure * part,
+            // Machines are counted; only what is used is not sure.
+            What::Budget => figure * part / 10.0,
         };
-        spread.interval(confidence, looks).map(|end| end.clamp(0.0, most))
+        Spread::of_model(figure, error)
     }
 
     /// On which side of what was promised an interval lies.
@@ -175,14 +170,6 @@ impl Promise {
             (true, true) => Verdict::Holds,
             (false, false) => Verdict::Breaks,
             (true, false) | (false, true) => Verdict::TooClose,
-        }
-    }
-
-    /// The chance that it holds.
-    pub(super) fn probability(&self, spread: &Spread) -> f64 {
-        match self.what {
-            What::Uptime => 1.0 - spread.at_most(self.promised),
-            What::Latency | What::Budget | What::Loss | What::Reconnect => spread.at_most(self.promised),
         }
     }
 }

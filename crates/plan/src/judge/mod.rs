@@ -12,13 +12,14 @@
 //! ```
 //!
 //! Runs are merged in the order of their numbers, whoever made them first, so the same plan has the same judgement
-//! on any number of threads. How intervals are made stands in `spread`, what is measured in `clause`. HOLDS is wrong at most as
+//! on any number of threads. How intervals are made stands in `spread` and `estimate`, what is measured in `clause`. HOLDS is wrong at most as
 //! often as one clause's interval is (all clauses must pass: R. Berger's intersection-union test, 1982); BREAKS is
 //! told of the clause that breaks, with its own confidence.
 //!
 //! It leaves out why: that is `why`.
 
 mod clause;
+mod estimate;
 mod rare;
 mod spread;
 pub mod student;
@@ -26,12 +27,13 @@ mod unknown;
 pub(crate) mod words;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use self::estimate::{Each, Estimate, Sureness};
 pub use self::{
     clause::{Clause, Promise, What},
     rare::Rare,
@@ -85,7 +87,7 @@ impl Default for Effort {
 }
 
 /// Runs at most, whatever is asked for.
-pub const RUNS_MAX: u32 = 4_096;
+pub const RUNS_MAX: u32 = 1_024;
 /// Visits of one run at most.
 const VISITS_MAX: f64 = 1e9;
 /// Runs without which nothing can be said about chance.
@@ -193,6 +195,11 @@ pub struct Judgement {
     pub network: Network,
 }
 
+/// The interval, at 95 %, of a figure of all runs by that of each; none of fewer than two.
+pub(crate) fn spread_of(figure: f64, each: &[f64]) -> Option<[f64; 2]> {
+    Some(spread::Spread::of(figure, each)?.interval(0.95, 1))
+}
+
 /// Judges a plan: makes as many runs as it takes.
 ///
 /// # Errors
@@ -216,8 +223,8 @@ pub struct Judge {
     /// Runs that are to be made before the next look.
     wanted: u32,
     merged: Outcome,
-    /// By clause: the figure of each run that had one.
-    each: Vec<Vec<f64>>,
+    /// By clause.
+    each: Vec<Each>,
     /// Taken before one with a lower number was.
     early: BTreeMap<u32, Outcome>,
 }
@@ -257,7 +264,7 @@ impl Judge {
             costs,
             network,
             effort,
-            each: vec![Vec::new(); promises.len()],
+            each: promises.iter().map(Each::of).collect(),
             promises,
             wanted: effort.runs_min,
             merged: Outcome::default(),
@@ -319,7 +326,10 @@ impl Judge {
     fn merge(&mut self, outcome: &Outcome) {
         let monthly = self.monthly(outcome);
         for (promise, each) in self.promises.iter().zip(&mut self.each) {
-            each.extend(promise.measure(&self.plan, outcome, monthly));
+            match each {
+                Each::Figures(figures) => figures.extend(promise.measure(&self.plan, outcome, monthly)),
+                Each::Times(times) => times.extend(promise.times(outcome)),
+            }
         }
         self.merged.merge(outcome);
     }
@@ -377,8 +387,9 @@ impl Judge {
             .collect()
     }
 
-    fn clause(&self, promise: &Promise, each: &[f64], monthly: Option<f64>) -> Clause {
+    fn clause(&self, promise: &Promise, each: &Each, monthly: Option<f64>) -> Clause {
         let measured = promise.measure(&self.plan, &self.merged, monthly);
+        let (runs, runs_kept) = each.count(promise);
         let mut clause = Clause {
             promise: promise.clone(),
             measured,
@@ -386,8 +397,8 @@ impl Judge {
             interval: None,
             standing: Verdict::Holds,
             probability: Some(1.0),
-            runs: each.len() as u32,
-            runs_kept: each.iter().filter(|&&figure| promise.is_kept_by(figure)).count() as u32,
+            runs,
+            runs_kept,
             settle: None,
         };
         let Some(measured) = measured else {
@@ -398,32 +409,35 @@ impl Judge {
             }
             return clause;
         };
-        let model_part = (self.effort.fidelity == Fidelity::Fluid).then_some(FLUID_ERROR);
-        let Some(mut spread) = promise.spread(measured, each, model_part) else {
-            clause.standing = Verdict::TooClose;
-            clause.probability = None;
-            clause.settle = Some(Settle {
-                runs: Some(RUNS_FEW),
-                unknown: None,
-            });
-            return clause;
+        let sureness = Sureness {
+            confidence: self.effort.confidence,
+            looks: self.effort.looks(),
         };
-        if promise.what == What::Uptime {
-            spread = spread.at_least(rare::variance(&self.rare), each.len());
-        }
-        let (confidence, looks) = (self.effort.confidence, self.effort.looks());
-        let interval = promise.interval(&spread, confidence, looks);
-        clause.interval = Some(interval);
-        clause.standing = promise.standing(interval);
-        clause.probability = Some(promise.probability(&spread));
+        let estimate = match self.effort.fidelity {
+            Fidelity::Fluid => {
+                let spread = promise.spread_of_model(measured, FLUID_ERROR);
+                // No more of its runs would tell; those of another fidelity may.
+                Some(Estimate {
+                    runs: Some(RUNS_FEW),
+                    ..Estimate::of_figure(promise, &spread, sureness)
+                })
+            }
+            Fidelity::Hybrid | Fidelity::Exact => {
+                let variance = match promise.what {
+                    What::Uptime => rare::variance(&self.rare),
+                    What::Latency | What::Budget | What::Loss | What::Reconnect => 0.0,
+                };
+                each.estimate(promise, measured, variance, sureness)
+            }
+        };
+        clause.interval = estimate.map(|estimate| estimate.interval);
+        clause.probability = estimate.map(|estimate| estimate.probability);
+        clause.standing = clause
+            .interval
+            .map_or(Verdict::TooClose, |interval| promise.standing(interval));
         if clause.standing == Verdict::TooClose {
             clause.settle = Some(Settle {
-                runs: match self.effort.fidelity {
-                    Fidelity::Fluid => Some(RUNS_FEW),
-                    Fidelity::Hybrid | Fidelity::Exact => {
-                        spread.runs_to_tell(promise.promised, confidence, looks)
-                    }
-                },
+                runs: estimate.map_or(Some(RUNS_FEW), |estimate| estimate.runs),
                 unknown: None,
             });
         }

@@ -15,7 +15,7 @@ fn p95() -> f64 {
 }
 
 /// A contract on one queue; nothing of it is built of nodes, so that only traffic is billed.
-fn plan(within: f64, seed: u64) -> Plan {
+pub(crate) fn plan(within: f64, seed: u64) -> Plan {
     let mut plan = crate::compile::samples::naive();
     plan.topology = crate::plan::Topology::default();
     plan.seed = seed;
@@ -36,7 +36,7 @@ fn plan(within: f64, seed: u64) -> Plan {
 }
 
 /// M/M/1 for so many seconds.
-fn queue(seed: u64, length: f64) -> Network {
+pub(crate) fn queue(seed: u64, length: f64) -> Network {
     let users = 100.0;
     Network {
         seed,
