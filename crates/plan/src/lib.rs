@@ -23,6 +23,7 @@ pub mod histogram;
 pub mod judge;
 mod kind;
 pub mod network;
+pub mod optimize;
 pub mod outcome;
 pub mod plan;
 pub mod price;
