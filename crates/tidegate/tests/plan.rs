@@ -480,6 +480,70 @@ fn two_designs_are_compared_under_the_same_chance() {
     assert!(out(&compared).contains("4 pairs of runs"), "{}", out(&compared));
 }
 
+/// Its only `ws` is away for ten minutes of two hours: nothing else is wrong.
+fn broken() -> String {
+    let crash = "[[failure]]\nat = \"1h\"\nnode = \"ws\"\nwhat = \"crash\"\nback_after = \"10min\"\n";
+    format!("{SMALL}{crash}")
+}
+
+#[test]
+fn the_cause_is_what_it_would_hold_without() {
+    let explained = from_stdin(&["explain", "-", "--json"], &broken());
+    assert_eq!(code(&explained), 1, "{}", err(&explained));
+    let answer: Value = serde_json::from_str(out(&explained)).expect("JSON");
+    let uptime = &answer["clauses"][0];
+    let cause = &uptime["causes"][0];
+    assert_eq!(
+        (&uptime["promise"]["what"], &uptime["standing"]),
+        (&"uptime".into(), &"breaks".into())
+    );
+    assert_eq!(
+        (&cause["is_proven"], &cause["would_hold"]),
+        (&true.into(), &true.into()),
+        "{cause}"
+    );
+    assert!(number(&cause["before"]) < 0.95 && number(&cause["after"]) > 0.99);
+    assert_eq!(answer["account"]["lines"][0]["node"], "ws");
+
+    let told = from_stdin(&["explain", "-"], &broken());
+    for words in [
+        "BREAKS",
+        "because of the failure of ws",
+        "and then it holds",
+        "Error budget",
+        "Kick:",
+    ] {
+        assert!(out(&told).contains(words), "{words}: {}", out(&told));
+    }
+}
+
+#[test]
+fn the_cheapest_design_that_holds_is_found_and_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, better) = (dir.path().join("plan.toml"), dir.path().join("better.toml"));
+    fs::write(&file, broken()).expect("written");
+    let found = plan(&["optimize", text(&file), "--runs", "8", "--out", text(&better)]);
+    assert_eq!(code(&found), 0, "{}{}", out(&found), err(&found));
+    for words in [
+        "does not hold the planned users",
+        "ws: count 1 → 2",
+        "added, 1 x redis",
+        "Cheaper, and why not",
+    ] {
+        assert!(out(&found).contains(words), "{words}: {}", out(&found));
+    }
+    let ran = plan(&["run", text(&better), "--json"]);
+    assert_eq!(code(&ran), 0, "{}", out(&ran));
+
+    let poor = broken().replace("budget = 400", "budget = 20");
+    let found = from_stdin(&["optimize", "-", "--fidelity", "fluid", "--json"], &poor);
+    assert_eq!(code(&found), 1, "{}", err(&found));
+    let answer: Value = serde_json::from_str(out(&found)).expect("JSON");
+    assert_eq!(answer["version"], 1);
+    let why = answer["impossible"]["why"].as_str().expect("a reason");
+    assert!(["traffic", "too-dear"].contains(&why), "{why}");
+}
+
 #[test]
 fn a_plan_is_exported_for_other_tools() {
     let exported = from_stdin(&["export", "-", "--json"], SMALL);

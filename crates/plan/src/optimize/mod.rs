@@ -147,7 +147,8 @@ const GUARDS: [f64; 6] = [0.0, 0.05, 0.1, 0.2, 0.35, 0.5];
 const LOADS: [f64; 3] = [1.5, 2.0, 3.0];
 const EXCUSES_MAX: usize = 8;
 /// Headroom is told between these.
-const HEADROOM: (f64, f64) = (0.25, 4.0);
+const HEADROOM_MIN: f64 = 0.25;
+pub const HEADROOM_MAX: f64 = 4.0;
 const HEADROOM_STEPS: u32 = 7;
 
 /// Searches. `confirm` judges a design event by event; it may take as long as it likes.
@@ -425,7 +426,7 @@ pub(crate) fn loaded(plan: &Plan, load: f64) -> Plan {
 /// Times the planned users it holds.
 fn headroom(plan: &Plan, book: &Book) -> f64 {
     let holds = |load| Trial::of(&loaded(plan, load), book).is_some_and(|trial| trial.holds(0.0));
-    let (mut low, mut high) = HEADROOM;
+    let (mut low, mut high) = (HEADROOM_MIN, HEADROOM_MAX);
     if !holds(low) {
         return 0.0;
     }

@@ -9,10 +9,12 @@
 
 mod check;
 mod compare;
+mod explain;
 mod export;
 mod library;
 mod new;
 mod open;
+mod optimize;
 mod report;
 mod run;
 mod source;
@@ -33,6 +35,10 @@ pub enum Command {
     Check(check::Arguments),
     /// Run a plan: the verdict, the contract clause by clause, the bill, who is busy, where events wait.
     Run(run::Arguments),
+    /// Tell why: where events wait, what is the cause, where the error budget went, whether it recovers.
+    Explain(explain::Arguments),
+    /// Find the cheapest design that holds, what more money buys, and which clause costs it.
+    Optimize(optimize::Arguments),
     /// Run two designs under the same chance, and tell what differs by more than noise.
     Compare(compare::Arguments),
     /// Write a plan as JSON, its topology as a Graphviz graph, or the minutes of a run as CSV.
@@ -56,6 +62,16 @@ enum Ending {
     TooClose = 3,
 }
 
+impl From<report::Verdict> for Ending {
+    fn from(verdict: report::Verdict) -> Self {
+        match verdict {
+            report::Verdict::Holds => Self::Good,
+            report::Verdict::Breaks => Self::Bad,
+            report::Verdict::TooClose => Self::TooClose,
+        }
+    }
+}
+
 impl From<Ending> for ExitCode {
     fn from(ending: Ending) -> Self {
         Self::from(ending as u8)
@@ -76,6 +92,8 @@ pub fn run(command: &Command) -> ExitCode {
         Command::New(arguments) => new::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Optimize(arguments) => optimize::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Open(arguments) => open::run(arguments),

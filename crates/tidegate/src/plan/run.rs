@@ -15,7 +15,7 @@ use tidegate_plan::{
 use super::{
     Ending, Unanswered,
     report::{
-        Report, Verdict,
+        Report,
         html::html,
         json::json,
         junit::junit,
@@ -79,11 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
         true => json(&report),
         false => text::text(&report, Paint::of_stdout()),
     })?;
-    Ok(match report.verdict {
-        Verdict::Holds => Ending::Good,
-        Verdict::Breaks => Ending::Bad,
-        Verdict::TooClose => Ending::TooClose,
-    })
+    Ok(report.verdict.into())
 }
 
 /// The same judgement on any number of cores.
