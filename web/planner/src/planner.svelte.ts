@@ -75,6 +75,8 @@ export class Planner {
   #history = new History<State>({ text: "", layout: {} });
   /** Grows with each change: an answer to an older one is dropped. */
   #version = 0;
+  /** The change by hand that is under way: a step of its own, before any undo. */
+  #written: Promise<void> = Promise.resolve();
   #typing: ReturnType<typeof setTimeout> | undefined;
   #resting: ReturnType<typeof setTimeout> | undefined;
   #isFluidBusy = false;
@@ -121,6 +123,7 @@ export class Planner {
   }
 
   type(text: string): void {
+    this.#version += 1;
     this.text = text;
     this.#record("typing");
     clearTimeout(this.#typing);
@@ -128,7 +131,12 @@ export class Planner {
   }
 
   /** A change of the plan by hand; those with the same mark are one step of undo. */
-  async change(plan: Plan, mark: string | null = null): Promise<void> {
+  change(plan: Plan, mark: string | null = null): Promise<void> {
+    this.#written = this.#write(plan, mark);
+    return this.#written;
+  }
+
+  async #write(plan: Plan, mark: string | null): Promise<void> {
     if (!this.#mayDraw()) return;
     const before = this.plan;
     const version = ++this.#version;
@@ -168,14 +176,16 @@ export class Planner {
     this.#record(null);
   }
 
-  undo(): void {
+  async undo(): Promise<void> {
+    await this.#written;
     this.#restore(this.#history.undo());
-    void this.#read();
+    await this.#read();
   }
 
-  redo(): void {
+  async redo(): Promise<void> {
+    await this.#written;
     this.#restore(this.#history.redo());
-    void this.#read();
+    await this.#read();
   }
 
   #mayDraw(): boolean {
