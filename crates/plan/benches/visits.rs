@@ -199,7 +199,6 @@ fn chat(length: f64) -> Network {
             receivers_at: 0.0,
             receivers_max: 10.0,
             coalescible: false,
-            key: tidegate_plan::plan::KeyOf::User,
             durable: true,
             priority: 1,
             steps: vec![

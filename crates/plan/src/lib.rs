@@ -14,7 +14,6 @@
 
 pub mod compile;
 pub mod component;
-pub mod conflate;
 pub mod draw;
 pub mod engine;
 pub mod erlang;

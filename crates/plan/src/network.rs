@@ -11,10 +11,7 @@
 
 use serde::Serialize;
 
-use crate::{
-    conflate::Conflation,
-    plan::{Burst, Clients, KeyOf, Session},
-};
+use crate::plan::{Burst, Clients, Session};
 
 /// See the module. Stations and ways are told by their places in the vectors.
 #[derive(Debug, Clone, Serialize)]
@@ -43,8 +40,8 @@ pub struct Network {
     pub slow_readers: f64,
     pub slow_reader_rate: f64,
     pub outbox_bytes: f64,
-    /// Coalescible flows are sent at most this often to one reader; 0 is as they come. What a receiver costs in the steps
-    /// counts with it already.
+    /// Coalescible flows are sent at most this often to one reader, who waits evenly up to the time between two; 0 is as
+    /// they come. What a receiver costs in the steps counts with it already.
     pub conflate_rate: f64,
     /// Share of the users that publishes ten times as much.
     pub abuse: f64,
@@ -164,8 +161,6 @@ pub struct Flow {
     /// The largest room in the busiest hour.
     pub receivers_max: f64,
     pub coalescible: bool,
-    /// What a newer one takes the place of.
-    pub key: KeyOf,
     pub durable: bool,
     pub priority: u8,
     /// Until delivered.
@@ -333,16 +328,13 @@ impl Network {
         before + (after - before) * (second - from) / (to - from).max(1e-9)
     }
 
-    /// What becomes of a flow for a reader in a room of so many; none if all of it is sent as it comes.
-    pub fn conflation(&self, flow: &Flow, members: f64) -> Option<Conflation> {
-        (flow.coalescible && self.conflate_rate > 0.0)
-            .then(|| Conflation::of(flow.rate, members, flow.key, self.conflate_rate))
-    }
-
-    /// Share of a flow's deliveries that is sent: newer ones take the place of the others.
-    pub fn kept(&self, flow: &Flow, members: f64) -> f64 {
-        self.conflation(flow, members)
-            .map_or(1.0, |conflation| conflation.kept)
+    /// Share of a flow's deliveries that is sent: a newer one takes the place of the others.
+    pub fn kept(&self, flow: &Flow) -> f64 {
+        if flow.coalescible && self.conflate_rate > 0.0 && flow.rate > self.conflate_rate {
+            self.conflate_rate / flow.rate
+        } else {
+            1.0
+        }
     }
 }
 

@@ -173,24 +173,10 @@ pub struct Class {
     pub room: RoomLaw,
     /// It must be stored before it is acknowledged.
     pub durable: bool,
-    /// A newer one makes an older one of the same key worthless.
+    /// A newer one makes an older one of the same user worthless.
     pub coalescible: bool,
-    /// Of what is coalescible.
-    #[serde(default)]
-    pub key: KeyOf,
     /// 0 is shed first.
     pub priority: u8,
-}
-
-/// What a newer event takes the place of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyOf {
-    /// Older ones of the same user: a cursor.
-    #[default]
-    User,
-    /// All older ones of the room: a price, the state of a match.
-    Room,
 }
 
 /// How many users share a room.
@@ -347,7 +333,7 @@ pub struct Options {
     pub rebalance: Option<bool>,
     /// Ws: bytes that may wait for one client; what happens then follows the class.
     pub outbox_bytes: Option<u32>,
-    /// Ws: of coalescible classes one client is sent the newest of each key, at most this often; 0 is as they come.
+    /// Ws: coalescible classes are sent at most this often to one client; 0 is as they come.
     pub conflate_rate: Option<f64>,
     /// Ws: tokens are checked without asking the servers.
     pub tokens: Option<bool>,

@@ -176,7 +176,6 @@ fn flow(
         receivers_at: rooms.at,
         receivers_max: rooms.max,
         coalescible: class.coalescible,
-        key: class.key,
         durable: class.durable,
         priority: class.priority,
         steps: way.steps,

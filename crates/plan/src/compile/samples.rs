@@ -22,7 +22,6 @@ pub(crate) fn class(name: &str, rate: f64, room: RoomLaw) -> Class {
         room,
         durable: false,
         coalescible: false,
-        key: crate::plan::KeyOf::User,
         priority: 1,
     }
 }

@@ -263,12 +263,14 @@ fn conflation_sends_less() {
     let flow = &network.flows[1];
     let fanout = flow.steps.last().unwrap();
     assert_eq!(
-        (network.conflate_rate, network.kept(&network.flows[0], 10.0)),
-        (2.0, 1.0)
+        (
+            network.conflate_rate,
+            network.kept(flow),
+            network.kept(&network.flows[0])
+        ),
+        (2.0, 0.4, 1.0)
     );
-    // Of five a second two turns' newest are sent, unless nothing came: 2 (1 - e^-2.5) / 5. Ten users' leave in one write.
-    let kept = network.kept(flow, 10.0);
-    assert!((kept - 0.367).abs() < 0.001, "{kept}");
+    // Of five a second two are sent, and ten users' newest leave in one write.
     assert!(
         fanout.per_receiver < 0.4 * each / 8.0,
         "{} {each}",
@@ -446,7 +448,7 @@ proptest! {
                 for flow in &network.flows {
                     let shares: f64 = flow.receivers.iter().map(|(_, share)| share).sum();
                     prop_assert!((shares - 1.0).abs() < 1e-3, "{:?}", flow.receivers);
-                    prop_assert!((0.0..=1.0).contains(&network.kept(flow, 10.0)));
+                    prop_assert!((0.0..=1.0).contains(&network.kept(flow)));
                     for step in flow.steps.iter().chain(&flow.aside).chain(&network.connect) {
                         prop_assert!(step.service.mean().is_finite() && step.per_receiver.is_finite());
                         prop_assert!(step.travel.mean().is_finite());

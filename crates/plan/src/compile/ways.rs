@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     component::figures,
-    conflate::Conflation,
     network::{Law, Machine, Share, Stage, StationId, Step},
     plan::{Class, Kind, Scenario},
 };
@@ -509,10 +508,12 @@ impl<'g> Ways<'g> {
         let most = bounded(built.options[edge].conflate_rate.unwrap_or(0.0), 0.0, 1e6);
         let mut per_receiver = delivery;
         if class.coalescible && most > 0.0 {
+            let rate = bounded(class.rate, 0.0, 1e6);
+            let kept = if rate > most { most / rate } else { 1.0 };
+            // One write to a receiver holds the newest of each who published since the last.
             let members: f64 = rooms.receivers.iter().map(|(size, share)| size * share).sum();
-            let Conflation { kept, in_one, .. } =
-                Conflation::of(bounded(class.rate, 0.0, 1e6), members, class.key, most);
-            per_receiver = kept * (delivery + (in_one - 1.0).max(0.0) * joined) / in_one.max(1.0);
+            let in_one = (members * (rate / most).min(1.0)).max(1.0);
+            per_receiver = kept * (delivery + (in_one - 1.0) * joined) / in_one;
         }
         let (travel, travel_stage) = if poll > 0.0 {
             (Law::Uniform { max: poll }, Stage::Poll)

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     plan::{
-        Briefing, Burst, Class, Clients, Contract, Failure, Failures, Fault, Jitter, KeyOf, Kind, Node,
-        Options, Plan, RoomLaw, Scenario, Session, Shape, Target, Users, Weigh,
+        Briefing, Burst, Class, Clients, Contract, Failure, Failures, Fault, Jitter, Kind, Node, Options,
+        Plan, RoomLaw, Scenario, Session, Shape, Target, Users, Weigh,
     },
     shape::Made,
 };
@@ -278,10 +278,6 @@ fn class(name: &str, table: &Table) -> Class {
         room: table.table("room").map_or(RoomLaw::Everyone, room),
         durable: table.flag("durable").unwrap_or_default(),
         coalescible: table.flag("coalescible").unwrap_or_default(),
-        key: match table.text("key") {
-            Some("room") => KeyOf::Room,
-            _ => KeyOf::User,
-        },
         priority: number("priority") as u8,
     }
 }

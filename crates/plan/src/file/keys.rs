@@ -512,13 +512,7 @@ pub(super) static CLASS: Section = Section {
             "coalescible",
             Flag,
             Default("false"),
-            "A newer one makes an older one of the same key worthless.",
-        ),
-        key(
-            "key",
-            Choice(&["user", "room"]),
-            Default("\"user\""),
-            "Of what is coalescible: a newer one takes the place of those of the same user (a cursor), or of all in the room (a price, the state of a match).",
+            "A newer one makes an older one of the same user worthless.",
         ),
         key("priority", Count(0, 9), Default("1"), "0 is shed first."),
     ],
@@ -942,7 +936,7 @@ pub(super) static NODE: Section = Section {
             "conflate_rate",
             Rate("0/s", "1000/s"),
             Open("\"10/s\""),
-            "Of coalescible classes one client is sent the newest of each key, at most this often; \"0/s\" is as they come.",
+            "Coalescible classes are sent at most this often to one client; \"0/s\" is as they come.",
         ),
         of(
             &["ws"],

@@ -10,7 +10,7 @@ use super::{
     units,
 };
 use crate::plan::{
-    Briefing, Burst, Contract, Edge, Failure, Fault, KeyOf, Node, Plan, RoomLaw, Scenario, Session, Users,
+    Briefing, Burst, Contract, Edge, Failure, Fault, Node, Plan, RoomLaw, Scenario, Session, Users,
 };
 
 /// Width at which a list of texts or points goes on in the next line.
@@ -189,13 +189,6 @@ fn scenario(text: &mut String, scenario: &Scenario) {
         block.put("room", room(class.room));
         block.flag("durable", class.durable);
         block.flag("coalescible", class.coalescible);
-        block.text(
-            "key",
-            match class.key {
-                KeyOf::User => "user",
-                KeyOf::Room => "room",
-            },
-        );
         block.number("priority", f64::from(class.priority));
         block.finish(text);
     }

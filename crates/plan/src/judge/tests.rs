@@ -75,7 +75,6 @@ pub(crate) fn queue(seed: u64, length: f64) -> Network {
             receivers_at: 0.0,
             receivers_max: 1.0,
             coalescible: false,
-            key: crate::plan::KeyOf::User,
             durable: false,
             priority: 1,
             steps: vec![Step {

@@ -5,7 +5,6 @@
 
 use super::{Nanos, State, TICK, seconds, tables::Tables};
 use crate::{
-    conflate::Conflation,
     draw::{Purpose, Stream},
     engine::kernel::{nanos, tally::Tally},
     network::Stage,
@@ -333,14 +332,8 @@ impl Books {
 }
 
 impl State {
-    /// What becomes of a flow for a reader in a room of so many, now.
-    pub(super) fn conflation(&self, tables: &Tables, flow: usize, members: f64) -> Option<Conflation> {
-        let table = &tables.flows[flow];
-        (table.coalescible && tables.conflate_rate > 0.0)
-            .then(|| Conflation::of(table.rate * self.kick, members, table.key, tables.conflate_rate))
-    }
-
-    /// Counts what a publication brings to its receivers.
+    /// Counts what a publication brings to its receivers, and returns the share that no newer one replaces before
+    /// it is sent.
     pub(super) fn count_deliveries(
         &mut self,
         tables: &Tables,
@@ -348,12 +341,17 @@ impl State {
         weight: f64,
         receivers: f64,
         online: f64,
-    ) {
-        let kept = self
-            .conflation(tables, flow, receivers)
-            .map_or(1.0, |conflation| conflation.kept);
+    ) -> f64 {
         let table = &tables.flows[flow];
         let away = (receivers - online).max(0.0) * weight;
+        let mut kept = 1.0;
+        if table.coalescible && tables.conflate_rate > 0.0 {
+            // Kept if its publisher sends no newer one before the reader's next turn comes, which is evenly ahead.
+            let newer = table.rate * self.kick / tables.conflate_rate;
+            if newer > 1e-9 {
+                kept = -libm::expm1(-newer) / newer;
+            }
+        }
         let online = online * weight;
         let full = online * kept * tables.slow_readers * self.outbox_full;
         let delivered = online * kept - full;
@@ -372,6 +370,7 @@ impl State {
         self.books.minute.delivered += delivered;
         self.books.usage.messages += delivered;
         self.books.usage.egress_bytes += delivered * table.bytes;
+        kept
     }
 
     /// What waits for one slow reader: what all get in this second, less what it reads.

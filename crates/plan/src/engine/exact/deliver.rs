@@ -37,7 +37,7 @@ impl State {
         }
         let wanted = self.users.wanted.len().max(1) as f64;
         let online = f64::from(row.receivers) * f64::from(self.users.connected) / wanted;
-        self.count_deliveries(
+        let kept = self.count_deliveries(
             tables,
             flow,
             f64::from(row.count),
@@ -48,7 +48,7 @@ impl State {
         let end = tables.ways[flow].end;
         match (first < end, tables.edge) {
             (true, Some(edge)) if row.receivers > 0 => {
-                self.visit_receivers(tables, job, flow, edge);
+                self.visit_receivers(tables, job, flow, edge, kept);
             }
             _ => {
                 let at = self.now;
@@ -84,7 +84,7 @@ impl State {
     }
 
     /// One long visit at each machine that holds a receiver.
-    fn visit_receivers(&mut self, tables: &Tables, job: u32, flow: usize, edge: usize) {
+    fn visit_receivers(&mut self, tables: &Tables, job: u32, flow: usize, edge: usize, kept: f64) {
         let row = self.jobs[job as usize];
         let machines = self.nodes[edge].machines.len();
         let connected = f64::from(self.users.connected.max(1));
@@ -131,6 +131,7 @@ impl State {
                 Part {
                     receivers: part,
                     samples,
+                    kept,
                 },
             );
         }
@@ -167,7 +168,7 @@ impl State {
             }
             let base = visit.service.draw(&self.ziggurat, &mut station.service);
             let factor = node.slow * self.stretch[visit.pool];
-            let each = visit.per_receiver * factor;
+            let each = visit.per_receiver * part.kept * factor;
             let service = (base * factor + each * f64::from(part.receivers)) as Nanos;
             let pool = &mut self.pools[visit.pool];
             let waiting = if is_endless(tables.pools[visit.pool].servers) {
@@ -228,11 +229,10 @@ impl State {
         end: Option<Nanos>,
     ) {
         let table = &tables.flows[flow];
-        let conflation = self.conflation(tables, flow, f64::from(row.receivers));
         let stream = &mut self.flows[flow].sample;
         let mut outbox = 0.0;
-        if let Some(conflation) = conflation {
-            outbox += conflation.wait(stream.unit());
+        if tables.conflate_rate > 0.0 && table.coalescible {
+            outbox += stream.unit() / tables.conflate_rate;
         }
         if tables.slow_readers > 0.0 && stream.unit() < tables.slow_readers {
             outbox += (self.outbox + table.bytes) / tables.slow_reader_rate;
@@ -276,6 +276,8 @@ impl State {
 struct Part {
     receivers: u32,
     samples: u32,
+    /// Share of them that no newer one replaces.
+    kept: f64,
 }
 
 /// How many of `len` fall to a share: each by itself if few, else as if normal.

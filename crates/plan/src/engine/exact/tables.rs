@@ -7,7 +7,7 @@ use crate::{
     draw::{Key, Purpose, Stream},
     engine::kernel::{NEVER, Nanos, law::Drawn, nanos, pool::SERVERS_MAX},
     network::{Machine, Network, Share, Stage, Step},
-    plan::{Burst, Jitter, KeyOf, Session},
+    plan::{Burst, Jitter, Session},
 };
 
 /// Machines of one node are at most so many: what more there are is no plan but a mistake.
@@ -158,7 +158,6 @@ pub(super) struct FlowTable {
     pub receivers: Vec<(u32, f64, f64)>,
     pub receivers_mean: f64,
     pub coalescible: bool,
-    pub key: KeyOf,
     pub durable: bool,
     pub hard_deadline: Nanos,
     pub has_aside: bool,
@@ -460,7 +459,6 @@ fn flow_of(network: &Network, place: usize) -> FlowTable {
         receivers_mean: receivers.iter().map(|row| f64::from(row.0) * row.2).sum(),
         receivers,
         coalescible: flow.coalescible,
-        key: flow.key,
         durable: flow.durable,
         hard_deadline: network
             .hard_deadline

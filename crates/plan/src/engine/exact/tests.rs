@@ -32,7 +32,6 @@ pub(in crate::engine) fn network(users: f64, rate: f64, length: f64) -> Network 
             receivers_at: 0.0,
             receivers_max: 1.0,
             coalescible: false,
-            key: crate::plan::KeyOf::User,
             durable: false,
             priority: 1,
             steps: Vec::new(),

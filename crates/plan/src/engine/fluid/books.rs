@@ -132,7 +132,8 @@ impl Entry {
                     .filter(|&&seconds| seconds > deadline)
                     .count();
                 self.late[flow] += latency.share * late as f64 / SAMPLES as f64;
-                let weight = published[flow] * latency.share * reached(network, row, growth[flow]);
+                let weight =
+                    published[flow] * latency.share * receivers(row, growth[flow]) * network.kept(row);
                 if weight > 0.0 {
                     for &seconds in &latency.taken.seconds {
                         places.add(seconds, weight);
@@ -150,12 +151,6 @@ pub(super) fn receivers(flow: &Flow, growth: f64) -> f64 {
         .iter()
         .map(|(count, share)| (count * growth).max(1.0) * share)
         .sum()
-}
-
-/// Of them, those who are sent it.
-fn reached(network: &Network, flow: &Flow, growth: f64) -> f64 {
-    let receivers = receivers(flow, growth);
-    receivers * network.kept(flow, receivers)
 }
 
 #[derive(Debug)]
@@ -256,7 +251,8 @@ impl Books {
             let row = &network.flows[flow];
             let class = &mut self.classes[flow];
             let reach = flowed.out * receivers(row, flowed.growth);
-            let delivered = flowed.out * reached(network, row, flowed.growth);
+            let kept = network.kept(row);
+            let delivered = reach * kept;
             class.published += flowed.published;
             class.failed += flowed.failed;
             class.retried += flowed.retried;
@@ -380,7 +376,7 @@ impl Books {
         let mut late = 0.0;
         for (flow, flowed) in moment.flows.iter().enumerate() {
             let row = &network.flows[flow];
-            let all = flowed.out * reached(network, row, flowed.growth) * share;
+            let all = flowed.out * receivers(row, flowed.growth) * network.kept(row) * share;
             let class = &mut self.classes[flow];
             class.delivered -= all * missed;
             self.entries[entry].delivered[flow] -= all;

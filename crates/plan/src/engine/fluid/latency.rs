@@ -6,7 +6,6 @@
 //! ever added. What does not depend on the load is summed once; for a load only the waits are added.
 
 use super::{
-    books::receivers,
     places::Places,
     tables::{Tables, machines_hit, place_of, share_of},
 };
@@ -116,11 +115,9 @@ impl Way {
             way.add(Stage::Uplink, tables.network.network, &up);
             way.add(Stage::Downlink, tables.network.network, &down);
             way.draw_receivers(flow, &which);
-            let members = receivers(flow, 1.0);
-            if let Some(conflation) = tables.network.conflation(flow, members) {
-                for (sample, place) in strata().into_iter().enumerate() {
-                    way.put(sample, Stage::Outbox, conflation.wait(place));
-                }
+            let kept = tables.network.conflate_rate;
+            if flow.coalescible && kept > 0.0 {
+                way.add(Stage::Outbox, Law::Uniform { max: 1.0 / kept }, &strata());
             }
         }
         for step in steps {

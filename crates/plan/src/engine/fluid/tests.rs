@@ -81,7 +81,6 @@ fn tandem(rate: f64, queues: &[(u32, f64)], law: impl Fn(f64) -> Law) -> Network
             receivers_at: 0.0,
             receivers_max: 1.0,
             coalescible: false,
-            key: crate::plan::KeyOf::User,
             durable: false,
             priority: 1,
             steps,
@@ -432,15 +431,7 @@ fn conflation_and_usage_are_counted() {
     );
     assert!(conflated.usage.egress_bytes < 0.3 * all.usage.egress_bytes);
     // The wait for the next write is seen.
-    let wait = |percentile| {
-        conflated.latency(Some("move"), percentile).unwrap() - all.latency(Some("move"), percentile).unwrap()
-    };
-    assert!(
-        wait(0.5) > 0.1 && wait(0.95) > 0.4,
-        "{} {}",
-        wait(0.5),
-        wait(0.95)
-    );
+    assert!(conflated.latency(Some("move"), 0.5).unwrap() > 0.4);
     near(
         all.usage.stored_bytes,
         (all.classes[0].published - all.classes[0].failed) * 200.0,
