@@ -12,7 +12,7 @@ use tidegate_plan::{
 };
 
 /// Station visits of one hybrid run, as the planner's page asks for them.
-const VISITS: f64 = 4e6;
+const VISITS: f64 = 2e6;
 
 fn main() {
     let (options, words): (Vec<String>, Vec<String>) =
@@ -151,8 +151,14 @@ fn show(fidelity: &str, plan: &Plan, network: &Network, run: impl FnOnce() -> Ou
         outcome.bad.late_s
     );
     println!(
-        "          {:.4e} published, {:.2} % failed; {:.4e} delivered, {:.2} % conflated, {:.3} % lost, {:.2} % late; {busiest}; \
+        "          {} {:.4e} published, {:.2} % failed; {:.4e} delivered, {:.2} % conflated, {:.3} % lost, {:.2} % late; {busiest}; \
          {:.0} ms, {:.1e} visits, {:.0} % of the time, {:.0} MB",
+        outcome
+            .marks
+            .iter()
+            .filter(|m| m.what.starts_with("cut"))
+            .map(|m| m.what.clone())
+            .collect::<String>(),
         published,
         100.0 * failed / published.max(1.0),
         delivered,
