@@ -17,7 +17,7 @@ use tidegate_plan::{
         },
     },
     network::{Flow, Law, Machine, RandomFaults, Share, Stage, Station, StationId, Step},
-    plan::{Clients, Jitter, Session},
+    plan::{Clients, Jitter, NewestOf, Session},
 };
 
 const ROUNDS: usize = 7;
@@ -199,6 +199,7 @@ fn chat(length: f64) -> Network {
             receivers_at: 0.0,
             receivers_max: 10.0,
             coalescible: false,
+            newest_of: NewestOf::User,
             durable: true,
             priority: 1,
             steps: vec![

@@ -14,6 +14,7 @@
 
 pub mod compile;
 pub mod component;
+pub mod conflate;
 pub mod draw;
 pub mod engine;
 pub mod erlang;

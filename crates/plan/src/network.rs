@@ -11,7 +11,10 @@
 
 use serde::Serialize;
 
-use crate::plan::{Burst, Clients, Session};
+use crate::{
+    conflate::Conflation,
+    plan::{Burst, Clients, NewestOf, Session},
+};
 
 /// See the module. Stations and ways are told by their places in the vectors.
 #[derive(Debug, Clone, Serialize)]
@@ -40,8 +43,8 @@ pub struct Network {
     pub slow_readers: f64,
     pub slow_reader_rate: f64,
     pub outbox_bytes: f64,
-    /// Coalescible flows are sent at most this often to one reader, who waits evenly up to the time between two; 0 is as
-    /// they come. What a receiver costs in the steps counts with it already.
+    /// Coalescible flows leave in at most so many writes a second to one reader and room (see [`crate::conflate`]); 0 is each
+    /// as it comes. What a receiver costs in the steps counts with it already, at the rate of the flow.
     pub conflate_rate: f64,
     /// Share of the users that publishes ten times as much.
     pub abuse: f64,
@@ -161,6 +164,7 @@ pub struct Flow {
     /// The largest room in the busiest hour.
     pub receivers_max: f64,
     pub coalescible: bool,
+    pub newest_of: NewestOf,
     pub durable: bool,
     pub priority: u8,
     /// Until delivered.
@@ -328,12 +332,38 @@ impl Network {
         before + (after - before) * (second - from) / (to - from).max(1e-9)
     }
 
-    /// Share of a flow's deliveries that is sent: a newer one takes the place of the others.
+    /// Whether newer publications of a flow take the place of older ones.
+    pub fn is_conflated(&self, flow: &Flow) -> bool {
+        flow.coalescible && self.conflate_rate > 0.0
+    }
+
+    /// What becomes of a flow's publications in a room of so many, each of whom publishes so often a second.
+    pub fn conflation(&self, flow: &Flow, members: f64, rate: f64) -> Conflation {
+        if !self.is_conflated(flow) {
+            return Conflation::NONE;
+        }
+        let (room_rate, key_rate) = flow.rates(members, rate);
+        Conflation::new(self.conflate_rate, room_rate, key_rate)
+    }
+
+    /// Share of a flow's deliveries that is sent, at its own rate and in its mean room.
     pub fn kept(&self, flow: &Flow) -> f64 {
-        if flow.coalescible && self.conflate_rate > 0.0 && flow.rate > self.conflate_rate {
-            self.conflate_rate / flow.rate
-        } else {
-            1.0
+        self.conflation(flow, flow.receivers_mean(), flow.rate).kept()
+    }
+}
+
+impl Flow {
+    /// Receivers of one publication, on average.
+    pub fn receivers_mean(&self) -> f64 {
+        self.receivers.iter().map(|(count, share)| count * share).sum()
+    }
+
+    /// Publications a second to a room of so many, and of what is one key of it.
+    pub fn rates(&self, members: f64, rate: f64) -> (f64, f64) {
+        let room = members.max(1.0) * rate;
+        match self.newest_of {
+            NewestOf::User => (room, rate),
+            NewestOf::Room => (room, room),
         }
     }
 }

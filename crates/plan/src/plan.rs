@@ -173,10 +173,24 @@ pub struct Class {
     pub room: RoomLaw,
     /// It must be stored before it is acknowledged.
     pub durable: bool,
-    /// A newer one makes an older one of the same user worthless.
+    /// A newer one makes an older one worthless.
     pub coalescible: bool,
+    /// If it is: an older one of whom.
+    #[serde(default)]
+    pub newest_of: NewestOf,
     /// 0 is shed first.
     pub priority: u8,
+}
+
+/// Whose older publications a newer one makes worthless.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewestOf {
+    /// Those of the same user: a place, a cursor.
+    #[default]
+    User,
+    /// All of the room: a price, a count, the state of a match.
+    Room,
 }
 
 /// How many users share a room.
@@ -333,7 +347,8 @@ pub struct Options {
     pub rebalance: Option<bool>,
     /// Ws: bytes that may wait for one client; what happens then follows the class.
     pub outbox_bytes: Option<u32>,
-    /// Ws: coalescible classes are sent at most this often to one client; 0 is as they come.
+    /// Ws: coalescible classes leave in at most so many writes a second to one client and room (`max_rate` in the lane
+    /// `latest`): the first at once, then the newest at the end of each window; 0 is each as it comes.
     pub conflate_rate: Option<f64>,
     /// Ws: tokens are checked without asking the servers.
     pub tokens: Option<bool>,

@@ -176,6 +176,7 @@ fn flow(
         receivers_at: rooms.at,
         receivers_max: rooms.max,
         coalescible: class.coalescible,
+        newest_of: class.newest_of,
         durable: class.durable,
         priority: class.priority,
         steps: way.steps,

@@ -22,6 +22,7 @@ pub(crate) fn class(name: &str, rate: f64, room: RoomLaw) -> Class {
         room,
         durable: false,
         coalescible: false,
+        newest_of: NewestOf::User,
         priority: 1,
     }
 }

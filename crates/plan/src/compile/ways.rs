@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     component::figures,
+    conflate::Conflation,
     network::{Law, Machine, Share, Stage, StationId, Step},
-    plan::{Class, Kind, Scenario},
+    plan::{Class, Kind, NewestOf, Scenario},
 };
 
 /// Which nodes do what.
@@ -509,11 +510,15 @@ impl<'g> Ways<'g> {
         let mut per_receiver = delivery;
         if class.coalescible && most > 0.0 {
             let rate = bounded(class.rate, 0.0, 1e6);
-            let kept = if rate > most { most / rate } else { 1.0 };
-            // One write to a receiver holds the newest of each who published since the last.
             let members: f64 = rooms.receivers.iter().map(|(size, share)| size * share).sum();
-            let in_one = (members * (rate / most).min(1.0)).max(1.0);
-            per_receiver = kept * (delivery + (in_one - 1.0) * joined) / in_one;
+            let key_rate = match class.newest_of {
+                NewestOf::User => rate,
+                NewestOf::Room => members * rate,
+            };
+            let conflation = Conflation::new(most, members * rate, key_rate);
+            // One write to a receiver holds what is newest of each key.
+            let in_one = conflation.in_one();
+            per_receiver = conflation.kept() * (delivery + (in_one - 1.0) * joined) / in_one;
         }
         let (travel, travel_stage) = if poll > 0.0 {
             (Law::Uniform { max: poll }, Stage::Poll)

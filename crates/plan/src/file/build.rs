@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     plan::{
-        Briefing, Burst, Class, Clients, Contract, Failure, Failures, Fault, Jitter, Kind, Node, Options,
-        Plan, RoomLaw, Scenario, Session, Shape, Target, Users, Weigh,
+        Briefing, Burst, Class, Clients, Contract, Failure, Failures, Fault, Jitter, Kind, NewestOf, Node,
+        Options, Plan, RoomLaw, Scenario, Session, Shape, Target, Users, Weigh,
     },
     shape::Made,
 };
@@ -278,6 +278,10 @@ fn class(name: &str, table: &Table) -> Class {
         room: table.table("room").map_or(RoomLaw::Everyone, room),
         durable: table.flag("durable").unwrap_or_default(),
         coalescible: table.flag("coalescible").unwrap_or_default(),
+        newest_of: match table.text("newest_of") {
+            Some("room") => NewestOf::Room,
+            _ => NewestOf::User,
+        },
         priority: number("priority") as u8,
     }
 }

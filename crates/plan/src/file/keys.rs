@@ -512,7 +512,13 @@ pub(super) static CLASS: Section = Section {
             "coalescible",
             Flag,
             Default("false"),
-            "A newer one makes an older one of the same user worthless.",
+            "A newer one makes an older one worthless.",
+        ),
+        key(
+            "newest_of",
+            Choice(&["user", "room"]),
+            Default("\"user\""),
+            "If it is coalescible: an older one of whom. `user`: of the same user (a place, a cursor). `room`: of all in the room (a price, a count, the state of a match).",
         ),
         key("priority", Count(0, 9), Default("1"), "0 is shed first."),
     ],
@@ -936,7 +942,7 @@ pub(super) static NODE: Section = Section {
             "conflate_rate",
             Rate("0/s", "1000/s"),
             Open("\"10/s\""),
-            "Coalescible classes are sent at most this often to one client; \"0/s\" is as they come.",
+            "Coalescible classes leave in at most so many writes a second to one client and room, as with `max_rate` in the lane `latest`: the first publication goes at once, then a window of 1 / rate is closed, and at its end the newest of each user (or of the room: `newest_of`) goes. What is shown waits up to a window from its own send; a slow reader has longer windows and nothing else that waits. \"0/s\" sends each as it comes, and what a slow reader does not take waits in its outbox.",
         ),
         of(
             &["ws"],

@@ -189,6 +189,7 @@ fn scenario(text: &mut String, scenario: &Scenario) {
         block.put("room", room(class.room));
         block.flag("durable", class.durable);
         block.flag("coalescible", class.coalescible);
+        block.named("newest_of", class.newest_of);
         block.number("priority", f64::from(class.priority));
         block.finish(text);
     }

@@ -75,6 +75,7 @@ pub(crate) fn queue(seed: u64, length: f64) -> Network {
             receivers_at: 0.0,
             receivers_max: 1.0,
             coalescible: false,
+            newest_of: crate::plan::NewestOf::User,
             durable: false,
             priority: 1,
             steps: vec![Step {

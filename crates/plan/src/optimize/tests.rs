@@ -27,7 +27,7 @@ rate = "RATE"
 bytes = "200B"
 room = { law = "fixed", size = 10 }
 coalescible = true
-key = "room"
+newest_of = "room"
 
 [topology]
 ways = ["clients -> ws -> server -> postgres"]

@@ -1,7 +1,7 @@
 //! What is counted during a run, and the outcome made of it.
 //!
-//! Seconds are closed one by one: users who were worse off in one are counted once, for the gravest reason, however many
-//! of their events failed in it. Percentiles of waits are of a reservoir: an even sample of the sampled deliveries.
+//! Seconds are closed one by one: who is connected is worse off for the share of it that failed, or came too late, of all that
+//! was due to be delivered. Percentiles of waits are of a reservoir: an even sample of the sampled deliveries.
 
 use super::{Nanos, State, TICK, seconds, tables::Tables};
 use crate::{
@@ -37,6 +37,7 @@ pub(super) struct Books {
     minute_latency: Tally,
     pub second_busy: Vec<f64>,
     second: Second,
+    missed: Missed,
     bad: BadTime,
     wanted_s: f64,
     connected_s: f64,
@@ -56,6 +57,10 @@ pub(super) struct Books {
     sample: Stream,
     /// Visits that were simulated.
     pub simulated: f64,
+    /// Those of them that were of connects.
+    pub connecting: f64,
+    /// Pieces of work that were put in for those that were not.
+    pub background: f64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -98,9 +103,23 @@ struct StationBook {
 struct Second {
     wanted_s: f64,
     away_s: f64,
+    /// Deliveries that were due, those that nobody got, and those that came too late.
+    due: f64,
     failed: f64,
     late: f64,
 }
+
+/// Shares of what was due that failed, and that came too late.
+#[derive(Debug, Clone, Copy, Default)]
+struct Missed {
+    failed: f64,
+    late: f64,
+    /// Seconds since something was due.
+    age: u32,
+}
+
+/// A second in which nothing was due is as good as the last one, for so long.
+const AGE_MAX: u32 = 30;
 
 /// A visit, known on arrival.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +142,9 @@ pub(super) struct Sample {
     pub receivers: f64,
     /// Of the last stay, what was for others behind it.
     pub shorter: Nanos,
+    /// What was due, and the part of it that is sent.
     pub weight: f64,
+    pub sent: f64,
 }
 
 impl Books {
@@ -142,6 +163,7 @@ impl Books {
             minute_latency: Tally::default(),
             second_busy: vec![0.0; tables.pools.len()],
             second: Second::default(),
+            missed: Missed::default(),
             bad: BadTime::default(),
             wanted_s: 0.0,
             connected_s: 0.0,
@@ -160,6 +182,8 @@ impl Books {
             marks: Vec::new(),
             sample: tables.stream(3, Purpose::Sample),
             simulated: 0.0,
+            connecting: 0.0,
+            background: 0.0,
         }
     }
 
@@ -170,6 +194,12 @@ impl Books {
                 what,
             });
         }
+    }
+
+    /// However many there are already.
+    pub fn mark_always(&mut self, at: Nanos, what: String) {
+        self.marks.truncate(MARKS_MAX - 1);
+        self.mark(at, what);
     }
 
     pub fn settle(&mut self, passed: f64, wanted: f64, connected: f64) {
@@ -196,12 +226,14 @@ impl Books {
         self.classes[flow].accepted += weight;
     }
 
-    pub fn on_failed(&mut self, _tables: &Tables, flow: usize, weight: f64, is_connected: bool) {
+    /// A publication failed for good; so many miss it, none if its user is worse off already.
+    pub fn on_failed(&mut self, flow: usize, weight: f64, missed: Option<f64>) {
         self.classes[flow].failed += weight;
         self.minute.failed += weight;
         self.bad.bad_requests += weight;
-        if is_connected {
-            self.second.failed += weight;
+        if let Some(receivers) = missed {
+            self.second.failed += weight * receivers;
+            self.second.due += weight * receivers;
         }
     }
 
@@ -248,11 +280,19 @@ impl Books {
             return;
         }
         let class = &mut self.classes[sample.flow];
+        let is_late = sample.latency > tables.flows[sample.flow].hard_deadline;
+        self.second.due += sample.weight;
+        if is_late {
+            self.second.late += sample.weight;
+        }
+        let sample = &Sample {
+            weight: sample.weight * sample.sent,
+            ..*sample
+        };
         class.latency.record(sample.latency, sample.weight);
         self.minute_latency.record(sample.latency, sample.weight);
-        if sample.latency > tables.flows[sample.flow].hard_deadline {
+        if is_late {
             class.late += sample.weight;
-            self.second.late += sample.weight;
         }
         if stays.is_empty() {
             return;
@@ -332,8 +372,7 @@ impl Books {
 }
 
 impl State {
-    /// Counts what a publication brings to its receivers, and returns the share that no newer one replaces before
-    /// it is sent.
+    /// Counts what a publication brings to its receivers.
     pub(super) fn count_deliveries(
         &mut self,
         tables: &Tables,
@@ -341,42 +380,48 @@ impl State {
         weight: f64,
         receivers: f64,
         online: f64,
-    ) -> f64 {
+    ) {
         let table = &tables.flows[flow];
         let away = (receivers - online).max(0.0) * weight;
-        let mut kept = 1.0;
-        if table.coalescible && tables.conflate_rate > 0.0 {
-            // Kept if its publisher sends no newer one before the reader's next turn comes, which is evenly ahead.
-            let newer = table.rate * self.kick / tables.conflate_rate;
-            if newer > 1e-9 {
-                kept = -libm::expm1(-newer) / newer;
-            }
-        }
         let online = online * weight;
-        let full = online * kept * tables.slow_readers * self.outbox_full;
-        let delivered = online * kept - full;
+        let pace = &self.paces[flow];
+        let slow = tables.slow_readers;
         let class = &mut self.books.classes[flow];
-        class.delivered += delivered;
-        class.conflated += online * (1.0 - kept);
-        if table.coalescible {
-            class.conflated += full + away;
-        } else if table.durable {
-            // Who was away, or too slow, gets it from what is stored.
-            class.delivered += full + away;
+        let delivered = if table.is_conflated {
+            let kept = pace.conflation.kept() * (1.0 - slow) + pace.slow.kept() * slow;
+            class.conflated += online * (1.0 - kept);
+            online * kept
         } else {
-            class.lost += full + away;
+            let full = online * slow * self.outbox_full;
+            self.outbox_in += online * table.bytes;
+            if table.coalescible {
+                class.conflated += full;
+            } else if table.durable {
+                // Who was too slow gets it from what is stored.
+                class.delivered += full;
+            } else {
+                class.lost += full;
+            }
+            online - full
+        };
+        class.delivered += delivered;
+        if table.coalescible {
+            class.conflated += away;
+        } else if table.durable {
+            class.delivered += away;
+        } else {
+            class.lost += away;
         }
-        self.outbox_in += online * kept * table.bytes;
         self.books.minute.delivered += delivered;
         self.books.usage.messages += delivered;
         self.books.usage.egress_bytes += delivered * table.bytes;
-        kept
     }
 
     /// What waits for one slow reader: what all get in this second, less what it reads.
     pub(super) fn fill_outbox(&mut self, tables: &Tables) {
         let input = self.outbox_in / f64::from(self.users.connected.max(1));
         self.outbox_in = 0.0;
+        self.outbox_input = input;
         let unread = (self.outbox + input - tables.slow_reader_rate).max(0.0);
         let over = (unread - tables.outbox_bytes).max(0.0);
         self.outbox = unread - over;
@@ -387,18 +432,25 @@ impl State {
         let connected = f64::from(self.users.connected);
         let books = &mut self.books;
         let second = std::mem::take(&mut books.second);
-        // Events fall on users evenly: so many users have at least one of them.
-        // Of a second that stands for several, so many in each.
-        let stands_for = self.manner.stands_for.max(1.0);
-        let struck = |events: f64| {
-            if connected > 0.0 {
-                connected * -libm::expm1(-events / stands_for / connected)
-            } else {
-                0.0
+        let stands_for = self.manner.stands_for;
+        if second.due > 0.0 {
+            books.missed = Missed {
+                failed: second.failed / second.due,
+                late: second.late / second.due,
+                age: 0,
+            };
+        } else {
+            books.missed.age += 1;
+            if books.missed.age > AGE_MAX {
+                books.missed = Missed::default();
             }
+        }
+        // Who is connected misses as much of the second as of what was due in it.
+        let (refused, late) = if stands_for > 0.0 {
+            (connected * books.missed.failed, connected * books.missed.late)
+        } else {
+            (0.0, 0.0)
         };
-        let refused = struck(second.failed);
-        let late = struck(second.late).min(connected - refused);
         books.bad.disconnected_s += second.away_s;
         books.bad.refused_s += refused * stands_for;
         books.bad.late_s += late * stands_for;
@@ -432,9 +484,10 @@ impl State {
                 .stations
                 .iter()
                 .enumerate()
-                .filter(|(_, table)| table.node == edge)
+                .filter(|(_, table)| table.node == edge && table.memory_per_connection > 0.0)
             {
-                let memory = table.memory_base + table.memory_per_connection * f64::from(most);
+                let each = table.memory_per_connection + tables.slow_readers * self.outbox;
+                let memory = table.memory_base + each * f64::from(most);
                 books.memory_max[station] = books.memory_max[station].max(memory);
             }
         }

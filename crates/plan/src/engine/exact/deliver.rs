@@ -37,7 +37,7 @@ impl State {
         }
         let wanted = self.users.wanted.len().max(1) as f64;
         let online = f64::from(row.receivers) * f64::from(self.users.connected) / wanted;
-        let kept = self.count_deliveries(
+        self.count_deliveries(
             tables,
             flow,
             f64::from(row.count),
@@ -48,7 +48,7 @@ impl State {
         let end = tables.ways[flow].end;
         match (first < end, tables.edge) {
             (true, Some(edge)) if row.receivers > 0 => {
-                self.visit_receivers(tables, job, flow, edge, kept);
+                self.visit_receivers(tables, job, flow, edge);
             }
             _ => {
                 let at = self.now;
@@ -84,7 +84,7 @@ impl State {
     }
 
     /// One long visit at each machine that holds a receiver.
-    fn visit_receivers(&mut self, tables: &Tables, job: u32, flow: usize, edge: usize, kept: f64) {
+    fn visit_receivers(&mut self, tables: &Tables, job: u32, flow: usize, edge: usize) {
         let row = self.jobs[job as usize];
         let machines = self.nodes[edge].machines.len();
         let connected = f64::from(self.users.connected.max(1));
@@ -131,7 +131,6 @@ impl State {
                 Part {
                     receivers: part,
                     samples,
-                    kept,
                 },
             );
         }
@@ -168,7 +167,7 @@ impl State {
             }
             let base = visit.service.draw(&self.ziggurat, &mut station.service);
             let factor = node.slow * self.stretch[visit.pool];
-            let each = visit.per_receiver * part.kept * factor;
+            let each = visit.per_receiver * self.paces[flow].each * factor;
             let service = (base * factor + each * f64::from(part.receivers)) as Nanos;
             let pool = &mut self.pools[visit.pool];
             let waiting = if is_endless(tables.pools[visit.pool].servers) {
@@ -177,6 +176,7 @@ impl State {
                 pool.waiting(machine, self.now)
             };
             let start = pool.serve(machine, at, service);
+            self.books.usage.interzone_bytes += tables.flows[flow].bytes * visit.crosses * weights.1;
             self.books.on_visit(
                 visit.station,
                 visit.pool,
@@ -229,12 +229,19 @@ impl State {
         end: Option<Nanos>,
     ) {
         let table = &tables.flows[flow];
+        let pace = self.paces[flow];
         let stream = &mut self.flows[flow].sample;
-        let mut outbox = 0.0;
-        if tables.conflate_rate > 0.0 && table.coalescible {
-            outbox += stream.unit() / tables.conflate_rate;
-        }
-        if tables.slow_readers > 0.0 && stream.unit() < tables.slow_readers {
+        let is_slow = tables.slow_readers > 0.0 && stream.unit() < tables.slow_readers;
+        let (mut outbox, mut sent) = (0.0, 1.0);
+        if table.is_conflated {
+            let conflation = if is_slow { pace.slow } else { pace.conflation };
+            outbox += conflation.wait(stream.unit());
+            if is_slow {
+                // A write takes a reader that is behind until the next.
+                outbox += table.bytes / tables.slow_reader_rate + stream.unit() * pace.slow_window;
+                sent = pace.slow.kept() / pace.conflation.kept();
+            }
+        } else if is_slow {
             outbox += (self.outbox + table.bytes) / tables.slow_reader_rate;
             if self.outbox_full > 0.0 && stream.unit() < self.outbox_full {
                 // It found no room; who counts it is `count_deliveries`.
@@ -260,7 +267,8 @@ impl State {
             receivers: f64::from(row.receivers),
             // Of its long visit it did not wait for those behind it.
             shorter: end.map_or(0, |end| end.saturating_sub(at)),
-            weight: f64::from(row.weight) / tables.sampled,
+            weight: f64::from(row.weight) / table.sampled * pace.conflation.kept(),
+            sent,
         };
         let stays: &[Stay] = if trace == NONE {
             &[]
@@ -276,8 +284,6 @@ impl State {
 struct Part {
     receivers: u32,
     samples: u32,
-    /// Share of them that no newer one replaces.
-    kept: f64,
 }
 
 /// How many of `len` fall to a share: each by itself if few, else as if normal.

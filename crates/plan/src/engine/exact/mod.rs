@@ -8,12 +8,13 @@
 //!   users     who wants to be connected        publish    what they send, through stations
 //!   deliver   from there to its receivers      scale      machines that come and go
 //!   failures  what breaks, and comes back      books      what is counted
-//!   windows   what of it all is simulated
+//!   windows   what of it all is simulated      pace       how fast flows go now
 //! ```
 
 mod books;
 mod deliver;
 mod failures;
+mod pace;
 mod publish;
 mod scale;
 mod tables;
@@ -29,10 +30,11 @@ pub use self::windows::{Expected, Windows};
 use self::{
     books::Books,
     failures::{Act, Node},
+    pace::{Pace, SlowPace},
     publish::{Job, Source, Trace},
     tables::{Kind, Tables},
     users::Users,
-    windows::{Manner, Sampling},
+    windows::{Manner, Sampling, Work},
 };
 use super::kernel::{NEVER, Nanos, heap::Heap, law::Ziggurat, nanos, pool::Pool, seconds};
 use crate::{
@@ -76,8 +78,16 @@ impl Run {
     pub fn sampled(network: &Network, replication: u32, choose: impl FnOnce(&[Expected]) -> Windows) -> Self {
         let mut run = Self::new(network, replication);
         let windows = choose(&run.tables.expected());
+        run.state.events_max = windows.events_max.clamp(EVENTS_LEAST, EVENTS_MAX) as u64;
         run.state.begin_sampling(&run.tables, windows);
         run
+    }
+
+    /// Follows so many events at most. A run that needs more is cut there: its outcome ends at that moment, and a mark says so.
+    #[must_use]
+    pub fn limited(mut self, events_max: u64) -> Self {
+        self.state.events_max = events_max;
+        self
     }
 
     /// Goes forward to a second of the run; never back.
@@ -156,7 +166,17 @@ struct State {
     outbox: f64,
     outbox_full: f64,
     outbox_in: f64,
+    /// Of the last second, to one reader.
+    outbox_input: f64,
+    paces: Vec<Pace>,
+    slow_pace: SlowPace,
+    /// By flow, then pool: what one publication asks at these paces.
+    work: Vec<Work>,
     ticks: u64,
+    /// Events so far, and after how many it is cut.
+    events: u64,
+    events_max: u64,
+    is_cut: bool,
     /// How this moment is simulated.
     manner: Manner,
     sampling: Option<Box<Sampling>>,
@@ -216,6 +236,10 @@ impl Far {
     }
 }
 
+/// Events of one run at most: a minute or two. What needs more is planned with the hybrid, or is a mistake.
+const EVENTS_MAX: f64 = 1e9;
+/// A sampled run is not cut before so many: less than a second.
+const EVENTS_LEAST: f64 = 1e6;
 const TICK: Nanos = 1_000_000_000;
 
 impl State {
@@ -265,7 +289,14 @@ impl State {
             outbox: 0.0,
             outbox_full: 0.0,
             outbox_in: 0.0,
+            outbox_input: 0.0,
+            paces: vec![Pace::USUAL; tables.flows.len()],
+            slow_pace: SlowPace::default(),
+            work: tables.work.iter().map(|work| work.at(1.0)).collect(),
             ticks: 0,
+            events: 0,
+            events_max: EVENTS_MAX as u64,
+            is_cut: false,
             manner: Manner::WHOLE,
             sampling: None,
             foreseen: Vec::new(),
@@ -291,11 +322,18 @@ impl State {
     }
 
     fn run_until(&mut self, tables: &Tables, end: Nanos) {
+        if self.is_cut {
+            return;
+        }
         loop {
             let (near, far) = (self.near.next_at(), self.far.next_at());
             let next = near.min(far).min(self.source.0);
             if next >= end {
                 break;
+            }
+            self.events += 1;
+            if self.events > self.events_max {
+                return self.cut_here();
             }
             self.now = next;
             if near == next {
@@ -314,6 +352,19 @@ impl State {
             }
         }
         self.now = self.now.max(end);
+    }
+
+    /// More happens than is followed: the run ends here.
+    fn cut_here(&mut self) {
+        self.is_cut = true;
+        let (hour, minute) = (self.now / (3_600 * TICK), self.now / (60 * TICK) % 60);
+        self.books.mark_always(
+            self.now,
+            format!(
+                "cut at {hour} h {minute} min: more than {} events",
+                self.events_max
+            ),
+        );
     }
 
     fn handle_source(&mut self, tables: &Tables, source: usize) {
@@ -359,6 +410,7 @@ impl State {
 
     /// Rates follow the users, the bursts and the kicks.
     fn retune(&mut self, tables: &Tables) {
+        self.set_paces(tables);
         let simulated = if self.manner.is_on { self.manner.thin } else { 0.0 };
         for flow in 0..tables.flows.len() {
             let rate = self.rate(tables, flow) * simulated;

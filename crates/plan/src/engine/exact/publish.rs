@@ -29,6 +29,8 @@ const RESEND: f64 = 2e8;
 const ASIDE_TRIES: u8 = 8;
 /// Jobs at once: 60 MB of them. Where so many wait, a real deployment has run out of memory; what more there is is refused.
 const JOBS_MAX: usize = 500_000;
+/// Events at once of which it is known where they waited: 25 MB of them. Of the others only how long they took is.
+const TRACES_MAX: usize = 16_384;
 /// Stays that a ledger keeps.
 const STAYS_MAX: usize = 32;
 
@@ -170,7 +172,11 @@ impl State {
         }
         if self.is_full() {
             self.books.on_published(tables, flow, count);
-            self.books.on_failed(tables, flow, weight, true);
+            self.books.on_failed(
+                flow,
+                weight,
+                Some(tables.flows[flow].receivers_mean * self.paces[flow].conflation.kept()),
+            );
             return;
         }
         let row = &tables.flows[flow];
@@ -183,6 +189,12 @@ impl State {
             .min(row.receivers.len().saturating_sub(1));
         let (receivers, room) = match row.receivers.get(place) {
             Some(&(receivers, _, of_all)) => {
+                let growth = self.paces[flow].growth;
+                let receivers = if growth == 1.0 {
+                    receivers
+                } else {
+                    (f64::from(receivers) * growth + 0.5).max(1.0) as u32
+                };
                 // As many rooms of that size as hold its part of the users; so the largest is always the same.
                 let rooms = of_all * self.users.wanted.len() as f64 / f64::from(receivers.max(1));
                 let rooms = (rooms as u32).max(1);
@@ -194,10 +206,15 @@ impl State {
             }
             None => (0, 0),
         };
-        let expected = f64::from(receivers) * tables.sampled;
+        let expected = f64::from(receivers) * row.sampled;
         let samples = (expected + self.flows[flow].sample.unit()) as u32;
         self.books.on_published(tables, flow, count);
-        let trace = if samples > 0 { self.take_trace() } else { NONE };
+        let has_room = self.traces.len() - self.traces_free.len() < TRACES_MAX;
+        let trace = if samples > 0 && has_room {
+            self.take_trace()
+        } else {
+            NONE
+        };
         let job = self.take_job(Job {
             began: self.now,
             tried: self.now,
@@ -474,9 +491,15 @@ impl State {
         let node = &self.nodes[visit.node];
         let pool = &mut self.pools[visit.pool];
         let waiting = pool.waiting(machine as usize, now);
+        let is_connect = tables.ways[row.way as usize].kind == Kind::Connect && !row.is_ghost;
         if waiting >= table.waiting_max && pool.backlog(machine as usize, now) > 0 {
             self.books.on_refused(visit.station, f64::from(row.weight));
             return self.fail_step(tables, job);
+        }
+        if is_connect && now.saturating_add(pool.backlog(machine as usize, now)) > row.deadline {
+            // Who dialled is gone when it would be its turn, and a closed socket is no work.
+            self.books.on_timed_out(visit.station, f64::from(row.weight));
+            return self.wait_in_vain(job);
         }
         let drawn = visit.service.draw(&self.ziggurat, &mut station.service);
         let service = (drawn * node.slow * self.stretch[visit.pool]) as Nanos;
@@ -494,6 +517,9 @@ impl State {
             (f64::from(row.weight), f64::from(row.count)),
         );
         (row.node, row.machine, row.end, row.at_step) = (visit.node as u32, machine, end, row.step);
+        if tables.ways[row.way as usize].kind == Kind::Connect {
+            self.books.connecting += 1.0;
+        }
         if let Kind::Publish(flow) = tables.ways[row.way as usize].kind {
             self.books.usage.interzone_bytes +=
                 tables.flows[flow].bytes * visit.crosses * f64::from(row.count);
@@ -532,6 +558,15 @@ impl State {
         let next = self.jobs[job as usize].step + 1;
         let at = self.go_on(tables, job, end, next);
         self.give_up_at(tables, job, at)
+    }
+
+    /// Its caller gives up, and nothing of it is left.
+    fn wait_in_vain(&mut self, job: u32) -> Option<Nanos> {
+        let row = &mut self.jobs[job as usize];
+        row.phase = Phase::TriesAgain;
+        row.end = self.now;
+        (row.node, row.machine) = (NONE, NONE);
+        Some(row.deadline.max(self.now))
     }
 
     /// A station refused it, lost it or was too slow: the caller tries there again, or the whole try failed.
@@ -586,7 +621,7 @@ impl State {
                 let clients = &tables.clients;
                 let has_token = clients.retry_budget.is_none() || self.tokens >= 1.0;
                 if u32::from(row.tries) >= clients.retries || !has_token {
-                    self.fail_publish(tables, job);
+                    self.fail_publish(job);
                     return;
                 }
                 if clients.retry_budget.is_some() {
@@ -613,14 +648,14 @@ impl State {
     }
 
     /// A publication failed for good.
-    pub(super) fn fail_publish(&mut self, tables: &Tables, job: u32) {
+    pub(super) fn fail_publish(&mut self, job: u32) {
         let row = &self.jobs[job as usize];
         let flow = row.way as usize;
         let user = row.user as usize;
         // Who has no connection is worse off already.
         let is_connected = self.users.made[user] == row.made && self.users.home[user] != NONE;
-        self.books
-            .on_failed(tables, flow, f64::from(row.weight), is_connected);
+        let missed = is_connected.then_some(f64::from(row.receivers) * self.paces[flow].conflation.kept());
+        self.books.on_failed(flow, f64::from(row.weight), missed);
         self.free_job(job);
     }
 

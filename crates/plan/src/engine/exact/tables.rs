@@ -7,7 +7,7 @@ use crate::{
     draw::{Key, Purpose, Stream},
     engine::kernel::{NEVER, Nanos, law::Drawn, nanos, pool::SERVERS_MAX},
     network::{Machine, Network, Share, Stage, Step},
-    plan::{Burst, Jitter, Session},
+    plan::{Burst, Jitter, NewestOf, Session},
 };
 
 /// Machines of one node are at most so many: what more there are is no plan but a mistake.
@@ -39,8 +39,8 @@ pub(super) struct Tables {
     /// More is published than by who behaves.
     pub abuse_factor: f64,
     pub bursts: Vec<BurstTable>,
-    /// Share of the deliveries that is materialised.
-    pub sampled: f64,
+    /// Rooms grow, or something is conflated.
+    pub changes_pace: bool,
     /// By flow, then pool: what one publication asks.
     pub work: Vec<super::windows::Work>,
 }
@@ -157,13 +157,32 @@ pub(super) struct FlowTable {
     /// (receivers, share of the publications up to here, share of them)
     pub receivers: Vec<(u32, f64, f64)>,
     pub receivers_mean: f64,
+    /// Users of whom that is true, if rooms grow with them.
+    pub receivers_at: f64,
     pub coalescible: bool,
+    newest_of: NewestOf,
+    pub is_conflated: bool,
+    /// Share that is sent, at its own rate.
+    pub kept: f64,
     pub durable: bool,
     pub hard_deadline: Nanos,
+    /// Share of its deliveries that is materialised.
+    pub sampled: f64,
     pub has_aside: bool,
     /// The network is not already in its steps.
     pub uplink: bool,
     pub downlink: bool,
+}
+
+impl FlowTable {
+    /// Publications a second to a room of so many, and of one key of it.
+    pub fn rates(&self, members: f64, rate: f64) -> (f64, f64) {
+        let room = members * rate;
+        match self.newest_of {
+            NewestOf::User => (room, rate),
+            NewestOf::Room => (room, room),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -318,10 +337,17 @@ impl Tables {
                 .iter()
                 .filter_map(|burst| burst_of(network, burst))
                 .collect(),
-            // Few events are all looked at; of many, 1 of 64 tells as much.
-            sampled: (SAMPLES / expected.max(1.0)).clamp(1.0 / 64.0, 1.0),
+            changes_pace: false,
             work: Vec::new(),
         };
+        // Few events are all looked at; of many, 1 of 64 tells as much, and of a large room a few receivers.
+        let sampled = (SAMPLES / expected.max(1.0)).clamp(1.0 / 64.0, 1.0);
+        for flow in &mut tables.flows {
+            flow.sampled = sampled
+                .min(SAMPLES_EACH / flow.receivers_mean.max(1.0))
+                .max(sampled / 1e4);
+            tables.changes_pace |= flow.receivers_at > 0.0 || flow.is_conflated;
+        }
         tables.work = tables.work_of_flows();
         tables
     }
@@ -364,6 +390,8 @@ impl Tables {
 
 /// Deliveries that are all looked at: percentiles of so many are known to a few parts in a thousand.
 const SAMPLES: f64 = 1e6;
+/// Receivers of one publication that are looked at, on average, at most.
+const SAMPLES_EACH: f64 = 8.0;
 
 /// A name as a number: FNV-1a.
 pub(super) fn entity_of(name: &str) -> u32 {
@@ -458,12 +486,21 @@ fn flow_of(network: &Network, place: usize) -> FlowTable {
         bytes: flow.bytes.max(0.0),
         receivers_mean: receivers.iter().map(|row| f64::from(row.0) * row.2).sum(),
         receivers,
+        receivers_at: if flow.receivers_at > 0.0 {
+            flow.receivers_at
+        } else {
+            0.0
+        },
         coalescible: flow.coalescible,
+        newest_of: flow.newest_of,
+        is_conflated: network.is_conflated(flow),
+        kept: network.kept(flow).max(1e-9),
         durable: flow.durable,
         hard_deadline: network
             .hard_deadline
             .get(place)
             .map_or(NEVER, |&after| nanos(after)),
+        sampled: 1.0,
         has_aside: !flow.aside.is_empty(),
         uplink: !travels(Stage::Uplink),
         downlink: !travels(Stage::Downlink),

@@ -167,7 +167,7 @@ impl State {
     fn leave(&mut self, tables: &Tables, user: u32) {
         let at = user as usize;
         self.part(tables, user);
-        self.fail_pending(tables, user, NEVER);
+        self.fail_pending(user, NEVER);
         let place = self.users.place[at] as usize;
         self.users.wanted.swap_remove(place);
         if let Some(&moved) = self.users.wanted.get(place) {
@@ -312,7 +312,7 @@ impl State {
                 // It never came back: at least as long as this.
                 self.books.reconnect.record(without, 1.0);
             }
-            self.fail_pending(tables, user, NEVER);
+            self.fail_pending(user, NEVER);
             self.users.since[at] = self.now;
             self.users.was_cut[at] = false;
             self.users.tries[at] = 0;
@@ -339,10 +339,10 @@ impl State {
     pub(super) fn pend(&mut self, tables: &Tables, job: u32) {
         let at = self.jobs[job as usize].user as usize;
         if self.users.pendings[at] >= PENDING_MAX {
-            self.fail_pending(tables, at as u32, tables.clients.timeout);
+            self.fail_pending(at as u32, tables.clients.timeout);
         }
         if self.users.pendings[at] >= PENDING_MAX {
-            self.fail_publish(tables, job);
+            self.fail_publish(job);
             return;
         }
         self.users.pendings[at] += 1;
@@ -354,7 +354,7 @@ impl State {
     }
 
     /// Those that wait too long fail; the others go on waiting.
-    fn fail_pending(&mut self, tables: &Tables, user: u32, older_than: Nanos) {
+    fn fail_pending(&mut self, user: u32, older_than: Nanos) {
         let at = user as usize;
         let mut next = std::mem::replace(&mut self.users.pending[at], NONE);
         self.users.pendings[at] = 0;
@@ -364,7 +364,7 @@ impl State {
             let row = &mut self.jobs[job as usize];
             next = row.link;
             if older_than == NEVER || self.now.saturating_sub(row.tried) > older_than {
-                self.fail_publish(tables, job);
+                self.fail_publish(job);
             } else {
                 row.link = kept;
                 kept = job;
@@ -375,7 +375,7 @@ impl State {
     }
 
     fn release_pending(&mut self, tables: &Tables, user: u32) {
-        self.fail_pending(tables, user, tables.clients.timeout);
+        self.fail_pending(user, tables.clients.timeout);
         let at = user as usize;
         let mut next = std::mem::replace(&mut self.users.pending[at], NONE);
         self.users.pendings[at] = 0;

@@ -23,10 +23,12 @@ const BACKLOG: Nanos = 50_000_000;
 const AWAY: f64 = 0.005;
 /// After trouble it is seen to be over for this long.
 const RECOVERY: Nanos = 30_000_000_000;
-/// However little is left to spend, so much of trouble is simulated.
-const THIN_MIN: f64 = 1e-4;
+/// However little is left to spend, so many publications a second are simulated.
+const RATE_MIN: f64 = 5.0;
 /// Pieces that background work between two visits is put into at most.
-const PIECES: u32 = 8;
+const PIECES: u32 = 4;
+/// What a piece costs, in visits.
+const BACKGROUND: f64 = 0.3;
 
 /// What is expected of a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +36,8 @@ pub struct Expected {
     /// Station visits of its publications.
     pub visits: f64,
     pub publications: f64,
+    /// Station visits of its connects, which are never left out.
+    pub connects: f64,
     /// Of the station that is used most: 0 to 1 and beyond.
     pub load: f64,
     /// What happens in it does not end in it.
@@ -47,8 +51,12 @@ pub struct Windows {
     pub chances: Vec<f64>,
     /// Share of the publications that is simulated where all should be; the others load the stations.
     pub thin: f64,
-    /// Station visits to spend.
+    /// Station visits to spend on publications.
     pub budget: f64,
+    /// Of that, what is kept for trouble that nobody foresaw.
+    pub reserve: f64,
+    /// Events after which the run is cut.
+    pub events_max: f64,
 }
 
 /// Windows, and where in them the run is.
@@ -114,6 +122,20 @@ pub(super) struct Work {
     /// Nanoseconds, and their squares.
     pub sum: f64,
     pub squares: f64,
+    /// What comes on top for the receivers: the sum, and of the squares what is mixed and what is its own.
+    each: [f64; 3],
+}
+
+impl Work {
+    /// If all receivers of one together cost so many times as much.
+    pub fn at(&self, cost: f64) -> Self {
+        Self {
+            sum: self.sum + cost * self.each[0],
+            squares: self.squares + cost * (self.each[1] + cost * self.each[2]),
+            each: [0.0; 3],
+            ..*self
+        }
+    }
 }
 
 impl Tables {
@@ -128,6 +150,9 @@ impl Tables {
                     row.visits += of.visits;
                     row.sum += of.sum;
                     row.squares += of.squares;
+                    for (each, of) in row.each.iter_mut().zip(of.each) {
+                        *each += of;
+                    }
                 }
             }
         }
@@ -147,6 +172,7 @@ impl Tables {
                 visits: share,
                 sum: share * mean,
                 squares: share * square,
+                each: [0.0; 3],
             };
         }
         let machines = f64::from(self.nodes[visit.node].machines);
@@ -157,27 +183,45 @@ impl Tables {
             let visits = machines * -libm::expm1(receivers * libm::log1p(-1.0 / machines.max(1.0 + 1e-9)));
             let visits = visits.clamp(receivers.min(1.0), machines);
             let part = visit.per_receiver * receivers / visits.max(1.0);
-            work.visits += of_all * share * visits;
-            work.sum += of_all * share * visits * (mean + part);
-            work.squares += of_all * share * visits * (square + 2.0 * mean * part + part * part);
+            let times = of_all * share * visits;
+            work.visits += times;
+            work.sum += times * mean;
+            work.squares += times * square;
+            work.each[0] += times * part;
+            work.each[1] += times * 2.0 * mean * part;
+            work.each[2] += times * part * part;
         }
         work
     }
 
     /// What is expected of each window, if nothing goes wrong in it.
     pub fn expected(&self) -> Vec<Expected> {
-        let work = &self.work;
         let pools = self.pools.len();
         let windows = self.length.div_ceil(WINDOW * TICK);
+        let connect = self.ways[self.connect_way()];
+        let connect = f64::from(connect.end - connect.first);
         let usual: Vec<f64> = (0..self.flows.len())
             .map(|flow| self.usual_factor(flow))
             .collect();
         (0..windows)
             .map(|window| {
                 let (users, _) = self.users_at((window * WINDOW) as f64 + WINDOW as f64 / 2.0);
+                let costs = self.flows.iter().map(|flow| match flow.receivers_at {
+                    at if at > 0.0 => (users / at).min(1e6),
+                    _ => 1.0,
+                });
+                let work: Vec<Work> = costs
+                    .enumerate()
+                    .flat_map(|(flow, cost)| {
+                        let of = &self.work[flow * pools..][..pools];
+                        of.iter().map(move |work| work.at(cost))
+                    })
+                    .collect();
+                let work = &work;
                 let mut expected = Expected {
                     visits: 0.0,
                     publications: 0.0,
+                    connects: users / self.session_mean * WINDOW as f64 * connect,
                     load: 0.0,
                     carries_over: false,
                 };
@@ -304,7 +348,11 @@ impl State {
     }
 
     fn choose_window(&mut self, tables: &Tables, window: u64) -> Manner {
-        let (thin_now, thin_calm) = (self.thin_now(tables), self.thin_left(tables));
+        let reserve = self
+            .sampling
+            .as_ref()
+            .map_or(0.0, |sampling| sampling.windows.reserve);
+        let (thin_now, thin_calm) = (self.thin_now(tables), self.thin_left(tables, reserve));
         let Some(sampling) = &mut self.sampling else {
             return Manner::WHOLE;
         };
@@ -347,22 +395,26 @@ impl State {
             .sampling
             .as_ref()
             .map_or(1.0, |sampling| sampling.windows.thin);
-        self.thin_left(tables).min(planned)
+        self.thin_left(tables, 0.0).min(planned)
     }
 
-    /// A twentieth of what is left for one window: what lasts is seen ever more coarsely, but seen.
-    fn thin_left(&self, tables: &Tables) -> f64 {
+    /// A twentieth of what is left, but for a reserve, for one window: what lasts is seen ever more coarsely, but seen.
+    fn thin_left(&self, tables: &Tables, reserve: f64) -> f64 {
         let Some(sampling) = &self.sampling else {
             return 1.0;
         };
-        let left = (sampling.windows.budget - self.books.simulated).max(0.0);
-        let mut visits = 1.0;
+        // Background costs about as much as what it is background of.
+        let spent = self.books.simulated - self.books.connecting + self.books.background * BACKGROUND;
+        let left = (sampling.windows.budget - reserve - spent).max(0.0);
+        let (mut visits, mut rate) = (1.0, 1e-9);
         for (flow, source) in tables.flows.iter().zip(0..) {
             let work = &tables.work[source * tables.pools.len()..][..tables.pools.len()];
             let of_one = work.iter().map(|work| work.visits).sum::<f64>();
-            visits += flow.rate * self.kick * self.users.wanted.len() as f64 * of_one * WINDOW as f64;
+            let published = flow.rate * self.kick * self.users.wanted.len() as f64;
+            visits += published * of_one * WINDOW as f64;
+            rate += published;
         }
-        (left / 20.0 / visits).clamp(THIN_MIN, 1.0)
+        (left / 20.0 / visits).clamp((RATE_MIN / rate).min(1.0), 1.0)
     }
 
     fn is_trouble(&self, tables: &Tables) -> bool {
@@ -387,8 +439,7 @@ impl State {
                 let open = &self.nodes[table.node].open;
                 let waits = |&machine: &u32| pool.backlog(machine as usize, self.now) > BACKLOG;
                 let rate = |flow: usize| self.rate(tables, flow);
-                let (_, carries_over) =
-                    tables.load(&tables.work, place, open.len().max(1) as f64, users, rate);
+                let (_, carries_over) = tables.load(&self.work, place, open.len().max(1) as f64, users, rate);
                 carries_over || open.iter().any(waits)
             })
     }
@@ -399,8 +450,13 @@ impl State {
             return;
         };
         sampling.passed_s += 1.0;
+        if self.manner.is_on && self.manner.thin < 1.0 {
+            self.fill_machines(tables);
+        }
         if self.manner.stands_for > 0.0 {
-            sampling.simulated_s += self.manner.thin;
+            if let Some(sampling) = &mut self.sampling {
+                sampling.simulated_s += self.manner.thin;
+            }
             return;
         }
         let pools = tables.pools.len();
@@ -410,7 +466,7 @@ impl State {
                 continue;
             }
             for pool in 0..pools {
-                let work = tables.work[flow * pools + pool].sum;
+                let work = self.work_now(tables, flow, pool).sum;
                 self.books.on_heartbeats(pool, self.now, work * count);
             }
             self.books.on_published(tables, flow, count);
@@ -421,7 +477,7 @@ impl State {
             }
             let wanted = self.users.wanted.len().max(1) as f64;
             let online = f64::from(self.users.connected) / wanted;
-            let receivers = tables.flows[flow].receivers_mean;
+            let receivers = tables.flows[flow].receivers_mean * self.paces[flow].growth;
             self.count_deliveries(tables, flow, count, receivers, receivers * online);
         }
     }
@@ -431,8 +487,7 @@ impl State {
         let visits = &tables.visits[way.first as usize..way.end as usize];
         visits
             .iter()
-            .filter(|visit| visit.machine != Machine::Receivers)
-            .map(|visit| visit.crosses)
+            .map(|visit| visit.crosses * tables.work_of(flow, visit).visits)
             .sum()
     }
 
@@ -444,18 +499,34 @@ impl State {
         }
     }
 
+    /// Machines that nothing simulated came to have worked, too.
+    fn fill_machines(&mut self, tables: &Tables) {
+        for pool in 0..tables.pools.len() {
+            if super::tables::is_endless(tables.pools[pool].servers) {
+                continue;
+            }
+            let node = tables.pools[pool].node;
+            for place in 0..self.nodes[node].open.len() {
+                let machine = self.nodes[node].open[place];
+                self.put_background(tables, pool, machine as usize);
+            }
+        }
+    }
+
     fn put_background(&mut self, tables: &Tables, pool: usize, machine: usize) {
         let open = self.nodes[tables.pools[pool].node].open.len().max(1) as f64;
         let (mut visits, mut sum, mut squares) = (0.0, 0.0, 0.0);
         for flow in 0..tables.flows.len() {
             let rate = self.rate(tables, flow) / 1e9;
-            let work = tables.work[flow * tables.pools.len() + pool];
+            let work = self.work_now(tables, flow, pool);
             visits += rate * work.visits;
             sum += rate * work.sum;
             squares += rate * work.squares;
         }
         let factor = self.nodes[tables.pools[pool].node].slow * self.stretch[pool];
-        let hidden = 1.0 - self.manner.thin;
+        // Who has no connection sends nothing.
+        let online = f64::from(self.users.connected) / (self.users.wanted.len() as f64).max(1.0);
+        let hidden = (1.0 - self.manner.thin) * online;
         let now = self.now;
         let Some(sampling) = &mut self.sampling else {
             return;
@@ -479,6 +550,8 @@ impl State {
         let mean = sum / visits;
         let cv2 = (squares / visits / (mean * mean) - 1.0).max(0.0) / each;
         let drawn = Drawn::lognormal(mean * each, cv2);
+        self.events += 1;
+        self.books.background += f64::from(pieces);
         for piece in 0..pieces {
             let place = (f64::from(piece) + sampling.background.unit()) / f64::from(pieces);
             let at = from + (gap * place) as Nanos;

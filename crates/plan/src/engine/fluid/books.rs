@@ -11,6 +11,7 @@ use super::{
     users::Users,
 };
 use crate::{
+    conflate::{Conflation, Stream, writes_that_fit},
     network::{Flow, Machine, Network, Stage, Step},
     outcome::{
         BadTime, ClassOutcome, Ledger, Minute, Outcome, StageWait, StationOutcome, Stay, Usage, WORST_MAX,
@@ -85,12 +86,15 @@ pub(super) struct Moment<'a> {
     /// Users who are not connected and want to be, on average over the step.
     pub away: f64,
     pub handshakes: f64,
+    pub conflations: &'a [Conflation],
     pub nodes: &'a [State],
     pub flows: Vec<Flowed>,
 }
 
 /// Longest wait that TCP adds to what was lost once: its least timeout before it sends again.
 const RESEND: f64 = 0.2;
+/// However much must all be sent, so much of what a slow reader takes is for what is newest.
+const SLOW_MIN: f64 = 0.03;
 
 impl Entry {
     pub fn new(groups: usize) -> Self {
@@ -108,7 +112,9 @@ impl Entry {
     }
 
     /// Reads what can be read from its latencies, once they are all there.
-    pub fn settle(&mut self, network: &Network, growth: &[f64], published: &[f64], loss: f64) {
+    ///
+    /// `costs` is what its receivers cost, so that of what is conflated only what is sent counts.
+    pub fn settle(&mut self, network: &Network, costs: &[f64], published: &[f64], loss: f64) {
         let flows = network.flows.len();
         self.late = vec![0.0; flows];
         self.delivered = vec![0.0; flows];
@@ -133,7 +139,7 @@ impl Entry {
                     .count();
                 self.late[flow] += latency.share * late as f64 / SAMPLES as f64;
                 let weight =
-                    published[flow] * latency.share * receivers(row, growth[flow]) * network.kept(row);
+                    published[flow] * latency.share * receivers(row, costs[flow]) * network.kept(row);
                 if weight > 0.0 {
                     for &seconds in &latency.taken.seconds {
                         places.add(seconds, weight);
@@ -171,6 +177,8 @@ pub(super) struct Books {
     /// Slowest of each hour: when, and the entry.
     worst: Vec<(f64, f64, usize)>,
     handshakes: f64,
+    /// Bytes that wait for one slow reader.
+    outbox: f64,
     out: Vec<f64>,
     jobs_done: Vec<f64>,
 }
@@ -203,6 +211,7 @@ impl Books {
             crossing: network.flows.iter().map(|flow| crossing(network, flow)).collect(),
             worst: Vec::new(),
             handshakes: 0.0,
+            outbox: 0.0,
             out: vec![0.0; network.flows.len()],
             jobs_done: vec![0.0; network.flows.len()],
         }
@@ -251,7 +260,7 @@ impl Books {
             let row = &network.flows[flow];
             let class = &mut self.classes[flow];
             let reach = flowed.out * receivers(row, flowed.growth);
-            let kept = network.kept(row);
+            let kept = moment.conflations[flow].kept();
             let delivered = reach * kept;
             class.published += flowed.published;
             class.failed += flowed.failed;
@@ -286,17 +295,17 @@ impl Books {
             self.bad.bad_requests += flowed.failed;
         }
         self.usage.egress_bytes += sent;
-        let slow_share = self.slow_readers(network, moment, sent, moment.entry);
+        let slow_late = self.slow_readers(network, moment);
         let user_s = moment.connected * step;
         let away_s = moment.away * step;
         // An event that fails is missed by as many as one that is late.
         let (refused_share, late_share) = if wanted > 0.0 {
-            (failing / wanted, late / wanted)
+            (failing / wanted, (late + slow_late).min(wanted) / wanted)
         } else {
             (0.0, 0.0)
         };
         let refused_s = user_s * refused_share;
-        let late_s = (user_s - refused_s) * slow_share + user_s * late_share * (1.0 - slow_share);
+        let late_s = (user_s * late_share).min(user_s - refused_s);
         self.bad.disconnected_s += away_s;
         self.bad.refused_s += refused_s;
         self.bad.late_s += late_s;
@@ -343,7 +352,7 @@ impl Books {
             } else {
                 0.0
             };
-            let slow = held * network.slow_readers * network.outbox_bytes;
+            let slow = held * network.slow_readers * self.outbox;
             outcome.memory_max = outcome.memory_max.max(
                 station.memory_base + held * station.memory_per_connection + if is_edge { slow } else { 0.0 },
             );
@@ -360,44 +369,97 @@ impl Books {
         }
     }
 
-    /// What those who read slowly miss or get late: the share of all users that is worse off.
-    fn slow_readers(&mut self, network: &Network, moment: &Moment, sent: f64, entry: usize) -> f64 {
-        let each = sent / (moment.connected * moment.step).max(1e-9);
-        let (share, rate) = (network.slow_readers, network.slow_reader_rate);
-        if share <= 0.0 || each <= rate || moment.connected < 1.0 {
+    /// What those who read slowly miss or get late: deliveries that were due to them and came too late.
+    fn slow_readers(&mut self, network: &Network, moment: &Moment) -> f64 {
+        let (share, rate) = (network.slow_readers, network.slow_reader_rate.max(1.0));
+        let reader_s = moment.connected * moment.step;
+        if share <= 0.0 || moment.connected < 1.0 {
             return 0.0;
         }
-        let missed = 1.0 - rate / each;
-        let wait = if rate > 0.0 {
-            network.outbox_bytes / rate
-        } else {
-            1e6
-        };
-        let mut late = 0.0;
+        // What must all be sent waits in the outbox; what is newest gets the rest.
+        let (mut all, mut streams) = (0.0, Vec::new());
         for (flow, flowed) in moment.flows.iter().enumerate() {
             let row = &network.flows[flow];
-            let all = flowed.out * receivers(row, flowed.growth) * network.kept(row) * share;
-            let class = &mut self.classes[flow];
-            class.delivered -= all * missed;
-            self.entries[entry].delivered[flow] -= all;
-            self.usage.egress_bytes -= all * missed * row.bytes;
-            if row.coalescible {
-                // The newest takes the place of those before: nothing old waits.
-                class.conflated += all * missed;
-                class
-                    .latency_s
-                    .record(row.bytes / rate.max(1.0), all * (1.0 - missed));
+            let members = receivers(row, flowed.growth);
+            if network.is_conflated(row) {
+                let (room_rate, key_rate) = row.rates(members, flowed.published / reader_s);
+                streams.push((
+                    flow,
+                    Stream {
+                        bytes: row.bytes,
+                        room_rate,
+                        key_rate,
+                    },
+                ));
             } else {
-                class.lost += all * missed;
-                class.latency_s.record(wait, all * (1.0 - missed));
-                if network
-                    .hard_deadline
-                    .get(flow)
-                    .is_some_and(|&deadline| wait > deadline)
-                {
-                    class.late += all * (1.0 - missed);
-                    late = share;
+                all += flowed.out * members * row.bytes / reader_s;
+            }
+        }
+        let input = all * moment.step;
+        let unread = (self.outbox + input - rate * moment.step).max(0.0);
+        let over = (unread - network.outbox_bytes).max(0.0);
+        self.outbox = unread - over;
+        let full = if input > 0.0 { (over / input).min(1.0) } else { 0.0 };
+        let mut late = 0.0;
+        if self.outbox > 0.0 {
+            let wait = self.outbox / rate;
+            for (flow, flowed) in moment.flows.iter().enumerate() {
+                let row = &network.flows[flow];
+                if network.is_conflated(row) {
+                    continue;
                 }
+                let due = flowed.out * receivers(row, flowed.growth) * share;
+                let missed = due * full;
+                let class = &mut self.classes[flow];
+                if row.coalescible {
+                    class.delivered -= missed;
+                    class.conflated += missed;
+                } else if !row.durable {
+                    class.delivered -= missed;
+                    class.lost += missed;
+                }
+                self.usage.egress_bytes -= missed * row.bytes;
+                self.entries[moment.entry].delivered[flow] -= due;
+                late += self.count_slow(network, flow, &[wait], due - missed, due - missed);
+            }
+        }
+        let left = (rate - all).max(SLOW_MIN * rate);
+        let of: Vec<Stream> = streams.iter().map(|&(_, stream)| stream).collect();
+        let writes = writes_that_fit(network.conflate_rate, &of, left);
+        if writes < network.conflate_rate {
+            for (flow, stream) in streams {
+                let slow = Conflation::new(writes, stream.room_rate, stream.key_rate);
+                let waits: [f64; 16] = std::array::from_fn(|place| {
+                    let place = place as f64;
+                    // How far it was sent, and how far its window was: each meets each.
+                    let sent = (place * 7.0 % 16.0 + 0.5) / 16.0;
+                    slow.wait((place + 0.5) / 16.0) + sent / writes
+                });
+                let due = moment.flows[flow].out * stream.room_rate * reader_s * share
+                    / moment.flows[flow].published.max(f64::MIN_POSITIVE);
+                let (usual, sent) = (due * moment.conflations[flow].kept(), due * slow.kept());
+                let class = &mut self.classes[flow];
+                class.delivered -= usual - sent;
+                class.conflated += usual - sent;
+                self.usage.egress_bytes -= (usual - sent) * network.flows[flow].bytes;
+                self.entries[moment.entry].delivered[flow] -= usual;
+                late += self.count_slow(network, flow, &waits, sent, due);
+            }
+        }
+        late
+    }
+
+    /// Counts deliveries that wait so long, and returns how many of those due are too late.
+    fn count_slow(&mut self, network: &Network, flow: usize, waits: &[f64], sent: f64, due: f64) -> f64 {
+        let deadline = network.hard_deadline.get(flow).copied().unwrap_or(f64::INFINITY);
+        let part = 1.0 / waits.len() as f64;
+        let class = &mut self.classes[flow];
+        let mut late = 0.0;
+        for &wait in waits {
+            class.latency_s.record(wait, sent * part);
+            if wait > deadline {
+                class.late += sent * part;
+                late += due * part;
             }
         }
         late

@@ -115,9 +115,11 @@ impl Way {
             way.add(Stage::Uplink, tables.network.network, &up);
             way.add(Stage::Downlink, tables.network.network, &down);
             way.draw_receivers(flow, &which);
-            let kept = tables.network.conflate_rate;
-            if flow.coalescible && kept > 0.0 {
-                way.add(Stage::Outbox, Law::Uniform { max: 1.0 / kept }, &strata());
+            if tables.network.is_conflated(flow) {
+                let conflation = tables.network.conflation(flow, flow.receivers_mean(), flow.rate);
+                for (sample, &place) in strata().iter().enumerate() {
+                    way.put(sample, Stage::Outbox, conflation.wait(place));
+                }
             }
         }
         for step in steps {

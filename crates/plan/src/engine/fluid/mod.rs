@@ -32,6 +32,7 @@ use self::{
 };
 use crate::{
     compile::random_faults,
+    conflate::Conflation,
     erlang::{self, Queue, Variability},
     network::Network,
     outcome::Outcome,
@@ -193,6 +194,13 @@ impl<'a> Fluid<'a> {
             })
             .collect();
         let growth: Vec<f64> = (0..flows).map(|flow| self.growth(flow)).collect();
+        let conflations: Vec<Conflation> = (0..flows)
+            .map(|flow| self.conflation(flow, published[flow], growth[flow]))
+            .collect();
+        // What a receiver costs is of the flow's own rate: of more that is published, less is sent.
+        let costs: Vec<f64> = (0..flows)
+            .map(|flow| growth[flow] * conflations[flow].kept() / self.tables.kept[flow])
+            .collect();
         let idle = self.idle();
         let mut passes = vec![1.0_f64; groups];
         let mut loads = vec![0.0; groups];
@@ -200,8 +208,10 @@ impl<'a> Fluid<'a> {
             loads.fill(0.0);
             for flow in 0..flows {
                 let mut rate = published[flow] * tries[flow];
+                // A try that fails is put out to nobody; what is tried again is put out once.
+                let put_out = (1.0 / tries[flow]).min(1.0 - self.fails[flow]);
                 self.each_group(flow, |group, demand| {
-                    loads[group] += rate * demand.work_at(growth[flow]);
+                    loads[group] += rate * (demand.work + put_out * costs[flow] * demand.work_growing);
                     rate *= passes[group].min(1.0);
                 });
             }
@@ -224,7 +234,7 @@ impl<'a> Fluid<'a> {
             *load += made / step * demand.work;
         }
         let overflow = self.pile_up(step, &capacities, &loads, &mut passes);
-        let entry = self.look(&published, &tries, &growth, &capacities, &loads);
+        let entry = self.look(&published, &tries, &costs, &capacities, &loads);
         let refuses = &self.books.entry(entry).refuses;
         for group in 0..groups {
             self.refused[group] = overflow[group].max(refuses[group]);
@@ -259,6 +269,7 @@ impl<'a> Fluid<'a> {
                 wanted: self.users.wanted,
                 away: self.users.away,
                 handshakes: made,
+                conflations: &conflations,
                 nodes: &self.machines.nodes,
                 flows: moment,
             },
@@ -290,6 +301,16 @@ impl<'a> Fluid<'a> {
             .sum();
         let rate = steady + triggered;
         if rate.is_finite() { rate.max(0.0) } else { 0.0 }
+    }
+
+    fn conflation(&self, flow: usize, published: f64, growth: f64) -> Conflation {
+        let row = &self.network.flows[flow];
+        if !self.network.is_conflated(row) {
+            return Conflation::NONE;
+        }
+        let rate = published / self.users.connected.max(1e-9);
+        self.network
+            .conflation(row, self.tables.receivers[flow] * growth, rate)
     }
 
     fn growth(&self, flow: usize) -> f64 {
@@ -485,7 +506,7 @@ impl<'a> Fluid<'a> {
         &mut self,
         published: &[f64],
         tries: &[f64],
-        growth: &[f64],
+        costs: &[f64],
         capacities: &[f64],
         loads: &[f64],
     ) -> usize {
@@ -543,7 +564,7 @@ impl<'a> Fluid<'a> {
             self.last = (key, entry);
             return entry;
         }
-        let entry = self.new_entry(published, tries, growth, capacities, loads);
+        let entry = self.new_entry(published, tries, costs, capacities, loads);
         let place = self.books.add(entry);
         self.known.insert(key, place);
         self.last = (key, place);
@@ -554,7 +575,7 @@ impl<'a> Fluid<'a> {
         &self,
         published: &[f64],
         tries: &[f64],
-        growth: &[f64],
+        costs: &[f64],
         capacities: &[f64],
         loads: &[f64],
     ) -> books::Entry {
@@ -587,8 +608,8 @@ impl<'a> Fluid<'a> {
                         (&self.setting.asides[flow][group], rate),
                     ] {
                         jobs += rate * demand.jobs;
-                        work += rate * demand.work_at(growth[flow]);
-                        squares += rate * demand.squares_at(growth[flow]);
+                        work += rate * demand.work_at(costs[flow]);
+                        squares += rate * demand.squares_at(costs[flow]);
                     }
                 }
                 let connect = &self.setting.connect[group];
@@ -652,7 +673,7 @@ impl<'a> Fluid<'a> {
                     let load = Load {
                         tails: &tails,
                         backlogs: &waits,
-                        growth: growth[flow],
+                        growth: costs[flow],
                     };
                     let taken = way.take(load);
                     let slowest = (0..latency::SAMPLES)
@@ -680,7 +701,7 @@ impl<'a> Fluid<'a> {
                 flows,
             });
         }
-        entry.settle(self.network, growth, published, self.loss());
+        entry.settle(self.network, costs, published, self.loss());
         entry
     }
 

@@ -45,6 +45,9 @@ pub(super) struct Tables<'a> {
     /// The groups each flow visits, each once, by its first visit.
     pub orders: Vec<Vec<usize>>,
     pub edge: Option<usize>,
+    /// Of each flow: receivers of one publication on average, and the share that is sent at its own rate.
+    pub receivers: Vec<f64>,
+    pub kept: Vec<f64>,
 }
 
 /// What one event asks of one group: all its machines together.
@@ -79,6 +82,10 @@ impl<'a> Tables<'a> {
             leads: Vec::new(),
             orders: Vec::new(),
             edge: None,
+            receivers: network.flows.iter().map(Flow::receivers_mean).collect(),
+            kept: (network.flows.iter())
+                .map(|flow| network.kept(flow).max(1e-9))
+                .collect(),
         };
         let mut keys: Vec<(u32, u32)> = Vec::new();
         for (place, station) in network.stations.iter().enumerate() {

@@ -81,6 +81,7 @@ fn tandem(rate: f64, queues: &[(u32, f64)], law: impl Fn(f64) -> Law) -> Network
             receivers_at: 0.0,
             receivers_max: 1.0,
             coalescible: false,
+            newest_of: NewestOf::User,
             durable: false,
             priority: 1,
             steps,
@@ -418,20 +419,28 @@ fn conflation_and_usage_are_counted() {
     };
     let all = run(&compile(&plan).unwrap());
     plan.topology.nodes[0].options.conflate_rate = Some(1.0);
-    let conflated = run(&compile(&plan).unwrap());
+    let network = compile(&plan).unwrap();
+    let conflated = run(&network);
+    // The mean of bursts of three, one minute in 31.
+    let rate = 5.0 * (1.0 + 2.0 / 31.0);
+    let kept = network.conflation(&network.flows[1], 10.0, rate).kept();
+    assert!((0.15..0.21).contains(&kept), "{kept}");
     near(
         conflated.classes[1].delivered / conflated.classes[1].published,
-        2.0,
+        kept * 10.0,
         0.05,
     );
     near(
         conflated.classes[1].conflated / conflated.classes[1].published,
-        8.0,
+        (1.0 - kept) * 10.0,
         0.05,
     );
     assert!(conflated.usage.egress_bytes < 0.3 * all.usage.egress_bytes);
-    // The wait for the next write is seen.
-    assert!(conflated.latency(Some("move"), 0.5).unwrap() > 0.4);
+    // The newest was sent a fifth of a second before its window ended, on average.
+    let more =
+        |share| conflated.latency(Some("move"), share).unwrap() - all.latency(Some("move"), share).unwrap();
+    assert!((0.08..0.2).contains(&more(0.5)), "{}", more(0.5));
+    assert!((0.4..0.65).contains(&more(0.95)), "{}", more(0.95));
     near(
         all.usage.stored_bytes,
         (all.classes[0].published - all.classes[0].failed) * 200.0,
@@ -538,6 +547,7 @@ proptest! {
         plan.scenario.hours = 4.0;
         plan.scenario.users.points = vec![(0.0, 300.0), (2.0, 2_000.0), (4.0, 300.0)];
         plan.scenario.bursts.clear();
+        plan.scenario.slow_readers = 0.0;
         plan.scenario.classes[0].rate = rate / 20.0;
         plan.scenario.classes[1].rate = rate;
         plan.topology.nodes[2].options.service = Some(service);

@@ -13,6 +13,12 @@ use crate::{network::Network, outcome::Outcome};
 const CHANCE_MIN: f64 = 0.01;
 /// A second of warm-up for a window of ten.
 const WARM_UP: f64 = 1.1;
+/// Of the budget, what connects leave to publications at least.
+const LEAST: f64 = 0.25;
+/// Events for each visit of the budget at most, and for storms on top: what cannot be left out may take as much again.
+/// What needs more is cut.
+const EVENTS_A_VISIT: f64 = 2.0;
+const EVENTS: f64 = 3e6;
 /// Of the budget, what is kept for trouble that nobody foresaw.
 const RESERVE: f64 = 0.25;
 
@@ -27,12 +33,18 @@ fn plan(expected: &[Expected], budget: f64) -> Windows {
     let visits =
         |windows: &mut dyn Iterator<Item = &Expected>| windows.map(|window| window.visits).sum::<f64>();
     let all = visits(&mut expected.iter());
+    // Who comes, comes; something is always left for what they send.
+    let connects = expected.iter().map(|window| window.connects).sum::<f64>();
+    let allowed = EVENTS + (budget + connects) * EVENTS_A_VISIT;
+    let budget = (budget - connects).max(budget * LEAST);
     let must = visits(&mut expected.iter().filter(|window| window.carries_over));
     if all <= budget {
         return Windows {
             chances: vec![1.0; expected.len()],
             thin: 1.0,
             budget: f64::INFINITY,
+            reserve: 0.0,
+            events_max: f64::INFINITY,
         };
     }
     let spendable = budget * (1.0 - RESERVE);
@@ -68,6 +80,8 @@ fn plan(expected: &[Expected], budget: f64) -> Windows {
         chances: (0..expected.len()).map(|place| chance(place, low)).collect(),
         thin,
         budget,
+        reserve: budget * RESERVE,
+        events_max: allowed,
     }
 }
 

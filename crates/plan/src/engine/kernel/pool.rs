@@ -10,6 +10,9 @@ use super::Nanos;
 /// More servers than this never make anyone wait: a load balancer's.
 pub const SERVERS_MAX: u32 = 1_024;
 
+/// Those who wait at one machine are counted up to here: 2 MB of them.
+const STARTS_MAX: usize = 1 << 18;
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -59,7 +62,7 @@ impl Pool {
         let free = &mut self.free[machine * self.servers..][..self.servers];
         let start = free[0].max(now);
         sink(free, start.saturating_add(service));
-        if start > now {
+        if start > now && self.starts[machine].len() < STARTS_MAX {
             self.starts[machine].push_back(start);
         }
         start
