@@ -5,6 +5,8 @@
 //! of the convolution that has each part's own distribution whole; a percentile is read from them, and no percentiles are
 //! ever added. What does not depend on the load is summed once; for a load only the waits are added.
 
+use std::{array, sync::LazyLock};
+
 use super::{
     places::Places,
     tables::{Tables, machines_hit, place_of, share_of},
@@ -108,17 +110,18 @@ impl Way {
         let mut turn = 1;
         let mut strata = || {
             turn = turn * GENERATOR % SAMPLES;
-            strata(turn)
+            Strata { turn }
         };
         if let Some(flow) = flow {
             let (up, down, which) = (strata(), strata(), strata());
-            way.add(Stage::Uplink, tables.network.network, &up);
-            way.add(Stage::Downlink, tables.network.network, &down);
-            way.draw_receivers(flow, &which);
+            way.add(Stage::Uplink, tables.network.network, up);
+            way.add(Stage::Downlink, tables.network.network, down);
+            way.draw_receivers(flow, which);
             if tables.network.is_conflated(flow) {
                 let conflation = tables.network.conflation(flow, flow.receivers_mean(), flow.rate);
-                for (sample, &place) in strata().iter().enumerate() {
-                    way.put(sample, Stage::Outbox, conflation.wait(place));
+                let waits = strata();
+                for sample in 0..SAMPLES {
+                    way.put(sample, Stage::Outbox, conflation.wait(place(waits.of(sample))));
                 }
             }
         }
@@ -127,31 +130,34 @@ impl Way {
             let share = share_of(step, warm);
             let station = &tables.network.stations[step.station.0 as usize];
             // The part of the strata that makes the visit, spread over all of its own.
-            let makes = |place: f64| (place < share).then(|| place / share.max(f64::MIN_POSITIVE));
+            let makes = |sample: usize| place(service.of(sample)) < share;
+            let travels = quantiles(step.travel, 1.0);
+            let services = quantiles(step.service, share);
             let grows =
                 flow.is_some_and(|flow| flow.receivers_at > 0.0) && step.machine == Machine::Receivers;
             let mut growing = vec![0.0; if grows { SAMPLES } else { 0 }];
-            for sample in 0..SAMPLES {
-                let Some(service_place) = makes(service[sample]) else {
-                    continue;
-                };
-                way.put(sample, step.travel_stage, quantile(step.travel, travel[sample]));
-                let mut seconds = quantile(step.service, service_place);
+            for sample in (0..SAMPLES).filter(|&sample| makes(sample)) {
+                way.put(sample, step.travel_stage, travels[travel.of(sample)]);
+                let mut seconds = services[service.of(sample)];
                 if step.machine == Machine::Receivers && flow.is_some() {
                     let node = tables.groups[tables.group(step)].node;
                     let receivers = way.receivers[sample];
                     let all = receivers / machines_hit(machines[node], receivers) * step.per_receiver;
+                    let position = place(position.of(sample));
                     match growing.get_mut(sample) {
-                        Some(growing) => *growing = position[sample] * all,
-                        None => seconds += position[sample] * all,
+                        Some(growing) => *growing = position * all,
+                        None => seconds += position * all,
                     }
                 }
                 way.put(sample, station.stage, seconds);
             }
             let ln_above = (0..SAMPLES)
-                .map(|sample| match makes(service[sample]) {
-                    Some(_) => libm::log(1.0 - wait[sample]),
-                    None => 0.0,
+                .map(|sample| {
+                    if makes(sample) {
+                        LN_ABOVE[wait.of(sample)]
+                    } else {
+                        0.0
+                    }
                 })
                 .collect();
             way.visits.push(Visit {
@@ -169,9 +175,10 @@ impl Way {
         way
     }
 
-    fn add(&mut self, stage: Stage, law: Law, strata: &[f64]) {
-        for (sample, &place) in strata.iter().enumerate() {
-            self.put(sample, stage, quantile(law, place));
+    fn add(&mut self, stage: Stage, law: Law, strata: Strata) {
+        let quantiles = quantiles(law, 1.0);
+        for sample in 0..SAMPLES {
+            self.put(sample, stage, quantiles[strata.of(sample)]);
         }
     }
 
@@ -181,9 +188,10 @@ impl Way {
     }
 
     /// Rooms as a delivery meets them: more often the large ones.
-    fn draw_receivers(&mut self, flow: &Flow, strata: &[f64]) {
+    fn draw_receivers(&mut self, flow: &Flow, strata: Strata) {
         let all: f64 = flow.receivers.iter().map(|(count, share)| count * share).sum();
-        for (sample, &place) in strata.iter().enumerate() {
+        for sample in 0..SAMPLES {
+            let place = place(strata.of(sample));
             let mut below = 0.0;
             for &(count, share) in &flow.receivers {
                 self.receivers[sample] = count;
@@ -275,11 +283,49 @@ impl Way {
     }
 }
 
-/// The middles of all strata, so many further from one to the next.
-fn strata(turn: usize) -> Vec<f64> {
-    (0..SAMPLES)
-        .map(|sample| ((sample * turn % SAMPLES) as f64 + 0.5) / SAMPLES as f64)
-        .collect()
+/// Which stratum of a part each sample has: so many further from one to the next.
+#[derive(Debug, Clone, Copy)]
+struct Strata {
+    turn: usize,
+}
+
+impl Strata {
+    fn of(self, sample: usize) -> usize {
+        sample * self.turn % SAMPLES
+    }
+}
+
+/// The middle of a stratum.
+fn place(stratum: usize) -> f64 {
+    (stratum as f64 + 0.5) / SAMPLES as f64
+}
+
+/// Logarithms of the strata's places from the top.
+static LN_ABOVE: LazyLock<[f64; SAMPLES]> =
+    LazyLock::new(|| array::from_fn(|stratum| libm::log(1.0 - place(stratum))));
+static NORMAL: LazyLock<[f64; SAMPLES]> =
+    LazyLock::new(|| array::from_fn(|stratum| normal_quantile(place(stratum))));
+
+/// The times of a law in the middles of the strata of the lowest share of them all.
+fn quantiles(law: Law, share: f64) -> Vec<f64> {
+    if share < 1.0 {
+        let within = |stratum| (place(stratum) / share.max(f64::MIN_POSITIVE)).min(1.0 - f64::EPSILON);
+        return (0..SAMPLES)
+            .map(|stratum| quantile(law, within(stratum)))
+            .collect();
+    }
+    match law {
+        Law::Exponential { mean } => LN_ABOVE.iter().map(|ln| -mean * ln).collect(),
+        Law::Lognormal { mean, cv2 } => {
+            let sigma2 = libm::log1p(cv2);
+            let sigma = libm::sqrt(sigma2);
+            let at = |normal: &f64| mean * libm::exp(sigma * normal - sigma2 / 2.0);
+            NORMAL.iter().map(at).collect()
+        }
+        Law::Zero | Law::Fixed { .. } | Law::Uniform { .. } => (0..SAMPLES)
+            .map(|stratum| quantile(law, place(stratum)))
+            .collect(),
+    }
 }
 
 /// The time of a law that a share of all, above 0 and below 1, stays within.
@@ -351,19 +397,34 @@ mod tests {
         assert!((normal_quantile(0.95) - 1.644_853_627).abs() < 1e-8);
         assert!((quantile(Law::Exponential { mean: 2.0 }, 0.5) - 1.386_294_361).abs() < 1e-9);
         let law = Law::Lognormal { mean: 3.0, cv2: 2.0 };
-        let mean = strata(1).iter().map(|&place| quantile(law, place)).sum::<f64>() / SAMPLES as f64;
+        let mean = quantiles(law, 1.0).iter().sum::<f64>() / SAMPLES as f64;
         assert!((mean / 3.0 - 1.0).abs() < 0.02, "{mean}");
     }
 
     #[test]
-    fn strata_hold_each_place_once() {
-        let mut places = strata(5);
-        assert_ne!(places, strata(6));
-        places.sort_by(f64::total_cmp);
-        assert!(
-            places
-                .windows(2)
-                .all(|two| (two[1] - two[0] - 1.0 / SAMPLES as f64).abs() < 1e-12)
-        );
+    fn all_strata_have_the_quantiles_of_their_places() {
+        for law in [
+            Law::Zero,
+            Law::Fixed { mean: 2.0 },
+            Law::Exponential { mean: 2.0 },
+            Law::Lognormal { mean: 3.0, cv2: 2.0 },
+            Law::Uniform { max: 4.0 },
+        ] {
+            for (stratum, seconds) in quantiles(law, 1.0).into_iter().enumerate() {
+                assert!((seconds - quantile(law, place(stratum))).abs() < 1e-12, "{law:?}");
+            }
+            // Of a half, the last stratum within it has what is just below the top.
+            let half = quantiles(law, 0.5);
+            assert_eq!(half[SAMPLES / 2 - 1], quantile(law, place(SAMPLES / 2 - 1) / 0.5));
+        }
+    }
+
+    #[test]
+    fn strata_are_each_met_once() {
+        for turn in [1, 5, GENERATOR] {
+            let mut held = [false; SAMPLES];
+            (0..SAMPLES).for_each(|sample| held[Strata { turn }.of(sample)] = true);
+            assert!(held.into_iter().all(|held| held), "{turn}");
+        }
     }
 }

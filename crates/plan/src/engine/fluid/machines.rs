@@ -67,6 +67,15 @@ pub(super) struct Machines {
 }
 
 impl Machines {
+    /// What an event asks of the nodes follows from this: machines that work, and how warm caches are; in bits.
+    pub fn state(&self) -> Vec<u64> {
+        let working = self.nodes.iter().map(|node| node.working);
+        working
+            .chain(self.warm.iter().copied())
+            .map(f64::to_bits)
+            .collect()
+    }
+
     pub fn new(tables: &Tables, faults: &[TimedFault]) -> Self {
         let nodes = tables
             .nodes

@@ -21,7 +21,7 @@ mod users;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use self::{
     books::{Books, Moment},
@@ -48,6 +48,9 @@ pub fn run(network: &Network) -> Outcome {
 /// Above this utilisation a wait is that of a backlog, which takes time to build, and not that of a steady state.
 const BUSY_MAX: f64 = 0.98;
 
+/// Settings that are kept, about 100 kB each.
+const SETTINGS_MAX: usize = 64;
+
 /// A part of the time in which some classes are published more.
 #[derive(Debug)]
 struct Phase {
@@ -70,7 +73,7 @@ struct Trigger {
 
 /// What stays the same until a machine comes or goes or a cache knows more.
 struct Setting {
-    version: u32,
+    number: i32,
     machines: Vec<f64>,
     flows: Vec<Vec<Demand>>,
     asides: Vec<Vec<Demand>>,
@@ -86,7 +89,10 @@ struct Fluid<'a> {
     triggers: Vec<Trigger>,
     machines: Machines,
     users: Users<'a>,
-    setting: Setting,
+    /// Of the machines as they are, since which version; those that were before may come again.
+    setting: Rc<Setting>,
+    version: u32,
+    settings: BTreeMap<Vec<u64>, Rc<Setting>>,
     now: f64,
     /// Seconds of work that wait before each group, on all its machines.
     backlogs: Vec<f64>,
@@ -111,14 +117,16 @@ impl<'a> Fluid<'a> {
         faults.extend(random_faults(network, 0));
         faults.sort_by(|a, b| a.at.total_cmp(&b.at));
         let machines = Machines::new(tables, &faults);
-        let setting = setting(tables, &machines);
+        let first = Rc::new(setting(tables, &machines, 0));
         Self {
             tables,
             network,
             phases: phases(network),
             triggers: triggers(network),
             users: Users::new(network),
-            setting,
+            version: machines.version,
+            settings: BTreeMap::from([(machines.state(), Rc::clone(&first))]),
+            setting: first,
             now: 0.0,
             backlogs: vec![0.0; tables.groups.len()],
             inside: vec![0.0; network.flows.len()],
@@ -176,8 +184,16 @@ impl<'a> Fluid<'a> {
 
     fn step(&mut self, step: f64) {
         let cut = self.machines.step(self.tables, self.now);
-        if self.machines.version != self.setting.version {
-            self.setting = setting(self.tables, &self.machines);
+        if self.machines.version != self.version {
+            self.version = self.machines.version;
+            if self.settings.len() >= SETTINGS_MAX {
+                self.settings.clear();
+            }
+            let number = self.version as i32;
+            let setting = (self.settings)
+                .entry(self.machines.state())
+                .or_insert_with(|| Rc::new(setting(self.tables, &self.machines, number)));
+            self.setting = Rc::clone(setting);
         }
         let groups = self.tables.groups.len();
         let flows = self.network.flows.len();
@@ -549,7 +565,7 @@ impl<'a> Fluid<'a> {
             .map(|node| node.hot * node.slow + node.loss)
             .sum();
         let key = [
-            (self.setting.version as i32).wrapping_mul(4) + near,
+            self.setting.number.wrapping_mul(4) + near,
             level(self.users.connected, width),
             // In calm, all of what follows follows from the users.
             level(all / users * 1e6, width),
@@ -731,12 +747,12 @@ impl Trigger {
     }
 }
 
-fn setting(tables: &Tables, machines: &Machines) -> Setting {
+fn setting(tables: &Tables, machines: &Machines, number: i32) -> Setting {
     let network = tables.network;
     let working: Vec<f64> = machines.nodes.iter().map(|node| node.working.max(1.0)).collect();
     let warm = &machines.warm;
     Setting {
-        version: machines.version,
+        number,
         flows: network
             .flows
             .iter()
