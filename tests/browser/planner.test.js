@@ -1,5 +1,6 @@
-// The planner as its user sees it: from an empty canvas to a design, by pointer, by text and by keyboard;
-// time, incidents, comparison; a link opened on a phone. A real server, a real browser. Screenshots go to out/browser.
+// The planner as its user sees it: from an empty canvas to a design that holds, by pointer, by text and by keyboard;
+// time, incidents, comparison; the reference game, from a first design that breaks to one that holds; a link opened on a
+// phone. A real server, a real browser. Screenshots go to out/browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -71,6 +72,8 @@ async function open(options, fragment = "") {
 const node = (page, id) => page.locator(`.svelte-flow__node[data-id="${id}"]`);
 const edges = (page) => page.$$eval(".svelte-flow__edge", (edges) => edges.map((edge) => edge.getAttribute("data-id")).sort());
 const settled = (page) => page.waitForFunction(() => document.querySelector('[role="status"].word')?.dataset.kept !== undefined);
+/** The verdict on the design as it is now; it takes seconds. */
+const verdict = (page, word) => page.locator(`[data-verdict="${word}"]`).waitFor({ timeout: 60_000 });
 const deep = (page) => page.waitForFunction(() => /hybrid, \d+ runs/.test(document.querySelector("#contract-title").parentElement.textContent), null, { timeout: 60_000 });
 
 async function scenario(page, title, group = 0) {
@@ -142,8 +145,9 @@ test("from an empty canvas to a design, by pointer and by text, each in step wit
   assert.ok(await page.locator("nav button", { hasText: "Redis" }).isDisabled());
   await page.screenshot({ path: join(out, "planner-error.png") });
   await page.click("text=Undo");
-  await node(page, "ws").locator("text=3 ×").waitFor();
+  // Back to what could be read before, not further.
   await page.waitForFunction(() => !document.querySelector(".file .faulty"));
+  await node(page, "ws").locator("text=3 ×").waitFor();
 
   // The inspector changes the text; undo by keyboard takes it back.
   await node(page, "ws").click();
@@ -257,4 +261,138 @@ test("links that are no plans are refused in words", async () => {
     assert.deepEqual(page.mistakes, []);
     await page.context().close();
   }
+});
+
+/** A small chat, for which nothing is built. */
+const SMALL = `title = "A small chat"
+seed = 1
+prices = "aws-us-east-1"
+
+[contract]
+uptime = "99.9%"
+budget = 150
+
+[contract.latency]
+all = "p95 < 150ms"
+
+[scenario]
+length = "6h"
+users = { shape = "daily", base = 40, peak = 200 }
+
+[class.chat]
+rate = "0.05/s"
+bytes = "300B"
+room = { law = "fixed", size = 20 }
+durable = true
+`;
+
+test("from an empty canvas to a design that holds", async () => {
+  const page = await open();
+  await node(page, "clients").waitFor();
+  await text(page, () => `${SMALL}\n[topology]\nways = []\n`);
+  await page.waitForSelector("text=Nothing is built yet");
+  await page.waitForSelector("text=It cannot run yet");
+  for (const [label, id] of [["WS (Tidegate)", "ws"], ["Postgres", "postgres"]]) {
+    await page.locator("nav button", { hasText: label }).click();
+    await node(page, id).waitFor();
+  }
+  await page.click("text=Tidy");
+  for (const [from, to] of [["clients", "ws"], ["ws", "postgres"]]) {
+    await draw(page, from, to);
+    await page.waitForSelector(`.svelte-flow__edge[data-id="${from}→${to}"]`, { state: "attached" });
+  }
+  await verdict(page, "holds");
+
+  // It holds as long as nothing happens: when the only machine dies, everybody is cut off, and it is not sure any more.
+  await page.locator("#scrubber").fill("4");
+  await page.selectOption('select[aria-label="Which node"]', "ws");
+  await page.click("text=Throw in");
+  await verdict(page, "too-close");
+  await page.locator("[data-verdict] >> text=Uptime").waitFor();
+  await page.waitForSelector("text=/Uptime would be settled by \\d+ runs, or by measuring ws\\./");
+  await page.waitForSelector("text=/Make \\d+ runs/");
+
+  // Two machines and the bus they need hold it.
+  await node(page, "ws").click();
+  await page.fill("#node-count", "2");
+  await page.press("#node-count", "Enter");
+  await page.locator("nav button", { hasText: "Redis" }).click();
+  await node(page, "redis").waitFor();
+  await page.click("text=Tidy");
+  await draw(page, "ws", "redis");
+  await page.waitForSelector('.svelte-flow__edge[data-id="ws→redis"]', { state: "attached" });
+  await verdict(page, "holds");
+  const standings = await page.$$eval('[aria-label="Clauses"] li', (clauses) => clauses.map((clause) => clause.dataset.standing));
+  assert.deepEqual(standings, ["holds", "holds", "holds"]);
+  await page.screenshot({ path: join(out, "planner-holds.png") });
+  assert.deepEqual(page.mistakes, []);
+});
+
+test("the reference game: the first design breaks, the cause is found, and a design that answers it holds", async () => {
+  const page = await open();
+  await node(page, "clients").waitFor();
+  await scenario(page, "WebSocket scaling: match");
+  await verdict(page, "breaks");
+  const post = page.locator("section[aria-labelledby=post-title]");
+  assert.ok(Number(await post.locator(".score b").textContent()) < 100);
+
+  // The cause is the one machine that holds everybody: without its failure it would hold.
+  await page.click("text=Find the cause");
+  const cause = page.locator("section[aria-labelledby=why-title] li[data-standing=breaks] tbody tr").first();
+  await cause.waitFor({ timeout: 60_000 });
+  assert.match(await cause.textContent(), /failure of ws at hour 43\.2.*it holds/);
+  assert.match(await page.textContent("section[aria-labelledby=why-title]"), /ws: crash.*worker: deploy/s);
+  await page.screenshot({ path: join(out, "planner-why.png"), fullPage: true });
+
+  // Three machines with a bus, sessions that resume, and clients that do not come back all at once.
+  await text(page, (file) =>
+    file
+      .replace('tokens = false\nresume_window = "0s"', 'count = 3\ntokens = true\nresume_window = "2min"')
+      .replace('"server -> queue', '"ws -> redis",\n  "server -> queue')
+      .replace('jitter = "none"', 'jitter = "full"')
+      .concat('\n[node.redis]\nkind = "redis"\n'),
+  );
+  await verdict(page, "holds");
+  assert.equal(await post.locator(".score b").textContent(), "100");
+  assert.match(await post.textContent(), /Worst minute/);
+  // What was found of the first design is not told of this one.
+  await page.waitForSelector("text=Find the cause");
+  assert.deepEqual(page.mistakes, []);
+});
+
+test("the cheapest design that holds is looked for, stopped, found, taken and taken back", async () => {
+  const page = await open();
+  await node(page, "clients").waitFor();
+  const dear = `${SMALL}
+[topology]
+ways = ["clients -> ws -> postgres", "ws -> redis"]
+
+[node.ws]
+kind = "ws"
+count = 4
+
+[node.redis]
+kind = "redis"
+
+[node.postgres]
+kind = "postgres"
+`;
+  await text(page, () => dear);
+  await verdict(page, "breaks");
+  await page.locator("[data-verdict] >> text=Monthly bill").waitFor();
+  const optimise = page.locator("section[aria-labelledby=optimize-title]");
+  await optimise.locator("text=Find the cheapest that holds").click();
+  await optimise.locator("button", { hasText: "Stop" }).click();
+  await optimise.locator("text=Find the cheapest that holds").click();
+  const offer = optimise.locator("li", { hasText: "The cheapest that holds" });
+  await offer.waitFor({ timeout: 60_000 });
+  assert.match(await offer.textContent(), /ws: count 4 → /);
+  await page.screenshot({ path: join(out, "planner-optimise.png"), fullPage: true });
+  await offer.locator("text=Take this design").click();
+  await verdict(page, "holds");
+  assert.doesNotMatch(await page.inputValue("#file"), /count = 4/);
+  await page.click("text=Undo");
+  await verdict(page, "breaks");
+  assert.match(await page.inputValue("#file"), /count = 4/);
+  assert.deepEqual(page.mistakes, []);
 });

@@ -1,22 +1,27 @@
 //! The planner for a page: a request in JSON goes in, an answer in JSON comes out.
 //!
 //! What may be asked stands in [`Request`]; how a page calls it from JavaScript, in `face`, which exists only
-//! in WebAssembly. It keeps nothing between two requests: the same request has the same answer, byte for byte, here,
-//! in a page and in CI. A request may carry what came with a link, so its text is as hostile as any.
+//! in WebAssembly. The same request has the same answer, byte for byte, here, in a page and in CI: of what was
+//! asked before it keeps the last judgement alone, so that who asks why need not wait for it again. What takes long
+//! tells how far it is ([`Told`]). A request may carry what came with a link, so its text is as hostile as any.
 
 mod columns;
 #[cfg(target_arch = "wasm32")]
 mod face;
 mod kinds;
+mod optimize;
 mod run;
+mod verdict;
+mod why;
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use tidegate_plan::{
     Plan, component,
     file::{self, FileError},
     plan::Options,
+    why::{Depth, Progress},
 };
 
 /// What may be asked.
@@ -29,8 +34,33 @@ enum Request {
     Write { plan: Box<Plan> },
     /// The kinds of nodes: whom each may call, and the sizes it may have.
     Kinds,
-    /// What a text's plan comes to.
-    Run(run::Asked),
+    /// Whether a text's plan keeps its contract, and what it comes to.
+    Judge(verdict::Asked),
+    /// Why it does, or does not.
+    Why {
+        #[serde(flatten)]
+        asked: verdict::Asked,
+        #[serde(default)]
+        depth: Depth,
+    },
+    /// The cheapest design that does.
+    Optimize(optimize::Asked),
+}
+
+/// What is told while an answer takes long.
+#[derive(Debug, Serialize)]
+#[serde(tag = "told", rename_all = "kebab-case")]
+enum Told<'a> {
+    Judging(verdict::Judging),
+    Explaining(Progress),
+    Searching(&'a optimize::Searching),
+}
+
+/// Takes what is told.
+type Tell<'a> = &'a mut dyn FnMut(&Told<'_>);
+
+thread_local! {
+    static LAST: RefCell<Option<(verdict::Asked, verdict::Judged)>> = const { RefCell::new(None) };
 }
 
 /// A text and its plan, in step.
@@ -93,23 +123,53 @@ impl Failed {
     }
 }
 
-/// Answers a request; whatever is wrong with it is in the answer.
-pub fn answer(request: &[u8]) -> Vec<u8> {
-    let answered = match serde_json::from_slice::<Request>(request) {
-        Err(error) => Err(Failed::of(format!("this is no request: {error}"))),
-        Ok(Request::Parse { text }) => document(&text, None).map(Answer::Document),
-        Ok(Request::Write { plan }) => {
+/// Answers a request; whatever is wrong with it is in the answer. Until then `tell` takes how far it is.
+pub fn answer(request: &[u8], tell: &mut dyn FnMut(&[u8])) -> Vec<u8> {
+    let mut tell = |told: &Told<'_>| tell(&written(told));
+    match serde_json::from_slice(request) {
+        Err(error) => written(&Failed::of(format!("this is no request: {error}"))),
+        Ok(request) => match answered(request, &mut tell) {
+            Ok(answer) => written(&answer),
+            Err(failed) => written(&failed),
+        },
+    }
+}
+
+fn answered(request: Request, tell: Tell<'_>) -> Result<Answer, Failed> {
+    match request {
+        Request::Parse { text } => document(&text, None).map(Answer::Document),
+        Request::Write { plan } => {
             let text = file::write(&plan);
             document(&text, Some(text.clone())).map(Answer::Document)
         }
-        Ok(Request::Kinds) => Ok(Answer::Kinds(kinds::kinds())),
-        Ok(Request::Run(asked)) => run::run(&asked).map(|run| Answer::Run(Box::new(run))),
-    };
-    let written = match &answered {
-        Ok(answer) => serde_json::to_vec(answer),
-        Err(failed) => serde_json::to_vec(failed),
-    };
-    written.expect("all keys are strings")
+        Request::Kinds => Ok(Answer::Kinds(kinds::kinds())),
+        Request::Judge(asked) => {
+            let judged = verdict::judge(&asked, tell)?;
+            let run = run::Run::of(&judged.plan, judged.judgement.clone(), &judged.first);
+            LAST.set(Some((asked, judged)));
+            Ok(Answer::Run(Box::new(run)))
+        }
+        Request::Why { asked, depth } => {
+            let last = LAST.take().filter(|(of, _)| *of == asked);
+            let (of, judged) = match last {
+                Some(last) => last,
+                None => {
+                    let judged = verdict::judge(&asked, tell)?;
+                    (asked, judged)
+                }
+            };
+            let explained = why::explain(&judged, &depth, tell);
+            LAST.set(Some((of, judged)));
+            Ok(Answer::Explained(Box::new(explained)))
+        }
+        Request::Optimize(asked) => {
+            optimize::search(&asked, tell).map(|optimized| Answer::Optimized(Box::new(optimized)))
+        }
+    }
+}
+
+fn written(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("all keys are strings")
 }
 
 #[derive(Serialize)]
@@ -118,6 +178,8 @@ enum Answer {
     Document(Box<Document>),
     Kinds(Vec<kinds::KindFacts>),
     Run(Box<run::Run>),
+    Explained(Box<why::Explained>),
+    Optimized(Box<optimize::Optimized>),
 }
 
 fn document(read: &str, text: Option<String>) -> Result<Box<Document>, Failed> {
@@ -141,7 +203,15 @@ mod tests {
     use super::*;
 
     fn ask(request: &Value) -> Value {
-        serde_json::from_slice(&answer(request.to_string().as_bytes())).unwrap()
+        told(request).1
+    }
+
+    /// What was told, and the answer.
+    fn told(request: &Value) -> (Vec<Value>, Value) {
+        let mut all = Vec::new();
+        let mut tell = |told: &[u8]| all.push(serde_json::from_slice(told).unwrap());
+        let answer = answer(request.to_string().as_bytes(), &mut tell);
+        (all, serde_json::from_slice(&answer).unwrap())
     }
 
     #[test]
@@ -217,6 +287,158 @@ mod tests {
         }
     }
 
+    /// A small effort, of so many runs.
+    fn judge(fidelity: &str, runs: u32) -> Value {
+        let effort = json!({"fidelity": fidelity, "runs_min": runs, "runs_max": runs, "visits": 1e5});
+        json!({"op": "judge", "text": file::TEMPLATE, "effort": effort})
+    }
+
+    #[test]
+    fn a_run_has_what_charts_and_a_contract_need() {
+        for fidelity in ["fluid", "hybrid"] {
+            let run = ask(&judge(fidelity, 1));
+            assert_eq!(run["fidelity"], fidelity, "{}", run["errors"]);
+            assert_eq!(run["columns"]["hours"].as_array().unwrap().len(), 48 * 60);
+            let stations = run["stations"].as_array().unwrap();
+            assert_eq!(run["columns"]["busy"].as_array().unwrap().len(), stations.len());
+            assert!(stations.iter().any(|station| station["node"] == "ws"));
+            let kinds: Vec<&str> = run["clauses"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|clause| clause["what"].as_str().unwrap())
+                .collect();
+            assert_eq!(kinds, ["uptime", "latency", "budget", "reconnect"]);
+            let lines = run["bill"]["lines"].as_array().unwrap();
+            let sum: f64 = lines.iter().map(|line| line["amount"].as_f64().unwrap()).sum();
+            assert!((sum - run["bill"]["total"].as_f64().unwrap()).abs() < 1e-6 && sum > 10.0);
+            // A tenth of a second is about right for two ways of 20 ms and more.
+            let p95 = run["clauses"][1]["measured"].as_f64().unwrap();
+            assert!(p95 > 0.02 && p95 < 5.0, "{p95}");
+        }
+    }
+
+    #[test]
+    fn a_judgement_tells_how_far_it_is_and_what_would_settle_it() {
+        let (told, run) = told(&judge("hybrid", 4));
+        let runs: Vec<&Value> = told.iter().map(|told| &told["runs"]).collect();
+        assert_eq!(runs, [1, 2, 3]);
+        assert!(
+            told.iter()
+                .all(|told| told["told"] == "judging" && told["wanted"] == 4)
+        );
+        // The first run is shown before the others are there.
+        assert_eq!(told[0]["run"]["runs"], 1);
+        assert!(told[1]["run"].is_null());
+        assert_eq!(run["runs"], 4);
+        let chance = run["probability"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&chance));
+        let clauses = run["clauses"].as_array().unwrap();
+        let is = |standing: &str| clauses.iter().any(|clause| clause["standing"] == standing);
+        let verdict = match (is("breaks"), is("too-close")) {
+            (true, _) => "breaks",
+            (false, true) => "too-close",
+            (false, false) => "holds",
+        };
+        assert_eq!(run["verdict"], verdict);
+        for clause in clauses {
+            let (low, high) = (&clause["interval"][0], &clause["interval"][1]);
+            let measured = clause["measured"].as_f64().unwrap();
+            assert!(
+                low.as_f64().unwrap() <= measured && measured <= high.as_f64().unwrap(),
+                "{clause}"
+            );
+            assert_eq!(clause["settle"].is_null(), clause["standing"] != "too-close");
+        }
+    }
+
+    #[test]
+    fn a_run_says_where_events_wait_and_where_the_error_budget_went() {
+        let run = ask(&judge("hybrid", 2));
+        let stack = &run["stacks"][0];
+        let layers = stack["layers"].as_array().unwrap();
+        let sum: f64 = layers
+            .iter()
+            .map(|layer| layer["seconds"].as_f64().unwrap())
+            .sum();
+        assert!((sum / stack["latency_s"].as_f64().unwrap() - 1.0).abs() < 1e-3);
+        let lines = run["account"]["lines"].as_array().unwrap();
+        let bad: f64 = lines.iter().map(|line| line["user_min"].as_f64().unwrap()).sum();
+        assert!((bad - run["account"]["bad_min"].as_f64().unwrap()).abs() < 1e-6 && bad > 0.0);
+        assert!(!run["marks"].as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn why_is_the_same_whether_it_was_judged_before_or_not() {
+        let judge = judge("hybrid", 2);
+        let why = json!({
+            "op": "why", "text": judge["text"], "effort": judge["effort"],
+            "depth": {"pairs": 2, "visits": 5e4, "candidates": 1},
+        });
+        let (first, fresh) = told(&why);
+        let (again, kept) = told(&why);
+        assert_eq!(fresh, kept);
+        assert_eq!(first[0]["told"], "judging");
+        assert!(again.iter().all(|told| told["told"] == "explaining"), "{again:?}");
+        let parts: Vec<&str> = again.iter().map(|told| told["part"].as_str().unwrap()).collect();
+        assert_eq!(parts.first(), Some(&"screen"));
+        assert_eq!(parts.last(), Some(&"kick"));
+        assert!(
+            fresh["clauses"][1]["sentence"]
+                .as_str()
+                .unwrap()
+                .starts_with("all p95 is ")
+        );
+        assert!(fresh["kick"]["sentence"].as_str().unwrap().contains("users"));
+        let causes = fresh["clauses"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|clause| clause["causes"].as_array().unwrap());
+        assert!(causes.clone().count() > 0);
+        for cause in causes {
+            assert!(!cause["words"].as_str().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_file_of_a_design_that_was_found_holds_for_the_money_that_was_said() {
+        let effort = json!({"fidelity": "fluid"});
+        let (told, found) = told(&json!({
+            "op": "optimize", "text": file::TEMPLATE, "effort": effort, "trials": 1000,
+        }));
+        assert!(
+            told.iter()
+                .any(|told| told["told"] == "searching" && told["holds"] == true)
+        );
+        let cheapest = &found["cheapest"];
+        let text = &found["texts"]["cheapest"];
+        assert!(!cheapest["changes"].as_array().unwrap().is_empty(), "{found}");
+        let fluid = json!({"fidelity": "fluid"});
+        let run = ask(&json!({"op": "judge", "text": text, "effort": fluid}));
+        let monthly = |value: &Value| value.as_f64().unwrap();
+        assert!((monthly(&run["bill"]["total"]) - monthly(&cheapest["monthly"])).abs() < 0.01);
+        assert!(monthly(&cheapest["monthly"]) < monthly(&found["given"]["monthly"]));
+        assert_eq!(
+            found["frontier"].as_array().unwrap().len(),
+            found["texts"]["frontier"].as_array().unwrap().len()
+        );
+    }
+
+    #[test]
+    fn a_plan_that_cannot_run_is_refused_in_words() {
+        let text = file::TEMPLATE.replace("ws -> server -> postgres", "ws -> server");
+        for op in ["judge", "why", "optimize"] {
+            let answer = ask(&json!({"op": op, "text": text}));
+            assert!(answer["errors"][0]["message"].is_string(), "{op}: {answer}");
+        }
+    }
+
+    #[test]
+    fn the_same_question_has_the_same_answer() {
+        assert_eq!(ask(&judge("hybrid", 1)), ask(&judge("hybrid", 1)));
+    }
+
     #[test]
     fn junk_is_answered() {
         for junk in [
@@ -227,11 +449,11 @@ mod tests {
             b"{\"op\":\"fly\"}",
             b"{\"op\":\"write\",\"plan\":{}}",
         ] {
-            let answer: Value = serde_json::from_slice(&answer(junk)).unwrap();
+            let answer: Value = serde_json::from_slice(&answer(junk, &mut |_| {})).unwrap();
             assert!(answer["errors"][0]["message"].is_string());
         }
         let deep = format!("{{\"op\":\"parse\",\"text\":{}", "[".repeat(1_000_000));
-        assert!(!answer(deep.as_bytes()).is_empty());
+        assert!(!answer(deep.as_bytes(), &mut |_| {}).is_empty());
         let long = json!({"op": "parse", "text": "x".repeat(10_000_000)});
         assert!(
             ask(&long)["errors"][0]["message"]

@@ -3,13 +3,28 @@
 // ```text
 //   typing ──► text ──parse──► plan ──► picture
 //   drawing ─► plan ──write──► text                each step of either can be undone
-//                text ──run──► fluid at once, hybrid when the hand rests
+//                text ──judge──► fluid at once; run after run, until a verdict stands, when the hand rests
+//                     ├─why──────► what is the cause         when it is asked for,
+//                     └─optimize─► the cheapest that holds   until it is stopped or the text is another
 // ```
 //
 // The text is what counts: it is what is kept, shared and computed. While it cannot be read, the picture shows
 // the last plan that could, and cannot be drawn in.
 
-import { type Document, type Fault, type Fidelity, isFailed, type KindRules, type Run } from "./engine/answers";
+import {
+  type Document,
+  type Effort,
+  type Explained,
+  type Explaining,
+  type Fault,
+  type Fidelity,
+  isFailed,
+  type Judging,
+  type KindRules,
+  type Optimized,
+  type Run,
+  type Searching,
+} from "./engine/answers";
 import { type Engine, TakenBack } from "./engine/engine";
 import { connect } from "./model/edit";
 import { History } from "./model/history";
@@ -17,12 +32,9 @@ import { objection } from "./model/kinds";
 import { type Layout, layOut, type Point } from "./model/layout";
 import { CLIENTS, type Kind, type Plan } from "./model/plan";
 
-/** How long a hand rests before the text is read, and before the long run starts. */
+/** How long a hand rests before the text is read, and before it is judged. */
 const TYPING_MS = 120;
 const RESTING_MS = 450;
-/** Station visits of a hybrid run, and how many runs are added up: some more make the percentiles firm. */
-const VISITS = 2_500_000;
-const RUNS = 4;
 
 interface State {
   text: string;
@@ -56,7 +68,21 @@ export class Planner {
   runMillis = $state(0);
   /** Why there is none for this text. */
   runFaults = $state.raw<Fault[]>([]);
+  /** The verdict is not there yet. */
   isComputing = $state(false);
+  /** How far the judge is: none before its first run and after its last. */
+  judging = $state.raw<Judging | null>(null);
+  /** What is the cause, once it was asked for; and how far that is. */
+  explained = $state.raw<Explained | null>(null);
+  explaining = $state.raw<Explaining | Judging | "begun" | null>(null);
+  /** The designs that were found; for how many more users one shall have room, and one has; and how far the search is. */
+  optimized = $state.raw<Optimized | null>(null);
+  margin = $state(0.2);
+  soughtMargin = $state(0.2);
+  searching = $state.raw<Searching | "begun" | null>(null);
+  /** What was confirmed, or refused, of the search. */
+  tried = $state.raw<Searching[]>([]);
+  searchFaults = $state.raw<Fault[]>([]);
   /** The run that others are compared with. */
   held = $state.raw<Held | null>(null);
   /** What the engine knows of the kinds: none before it was asked. */
@@ -69,10 +95,15 @@ export class Planner {
 
   readonly points: Readonly<Record<string, Point>> = $derived(this.plan ? layOut(this.plan.topology, this.layout) : {});
   readonly isReadable = $derived(this.faults.length === 0);
+  #runs = $state.raw<Partial<Record<Fidelity, Run>>>({});
+  /** What is shown is a verdict on this design, of as many runs as it took. */
+  readonly isJudged = $derived(this.run !== null && this.run === this.#runs.hybrid && this.run.runs > 1);
 
   readonly #engine: Engine;
   readonly #save: Saver;
   #history = new History<State>({ text: "", layout: {} });
+  /** How the latest verdict was asked for: why is asked of the same. */
+  #effort: Effort = {};
   /** Grows with each change: an answer to an older one is dropped. */
   #version = 0;
   /** The change by hand that is under way: a step of its own, before any undo. */
@@ -80,7 +111,9 @@ export class Planner {
   #typing: ReturnType<typeof setTimeout> | undefined;
   #resting: ReturnType<typeof setTimeout> | undefined;
   #isFluidBusy = false;
-  #runs: Partial<Record<Fidelity, Run>> = {};
+  /** Grow with each question that takes long, and when it is taken back: what comes of an older one is dropped. */
+  #asked = 0;
+  #sought = 0;
 
   constructor(engine: Engine, save: Saver) {
     this.#engine = engine;
@@ -220,9 +253,12 @@ export class Planner {
       if (version !== this.#version) return;
       if (isFailed(answer)) {
         this.faults = answer.errors;
+        this.#stop();
         return;
       }
       this.faults = [];
+      // What can be read is a step of its own: from a mistake that is typed next, an undo leads back to it.
+      this.#history.pause();
       this.#take(answer);
     } catch (error) {
       this.notice = words(error);
@@ -242,9 +278,9 @@ export class Planner {
   // ---- runs ------------------------------------------------------------------------
 
   #compute(): void {
-    clearTimeout(this.#resting);
-    this.#engine.takeBack();
-    this.#resting = setTimeout(() => void this.#runDeep(), RESTING_MS);
+    this.#forget();
+    this.isComputing = true;
+    this.#resting = setTimeout(() => void this.judge(), RESTING_MS);
     void this.#runFluid();
   }
 
@@ -255,12 +291,11 @@ export class Planner {
     try {
       for (let asked = ""; asked !== this.text && this.isReadable; ) {
         asked = this.text;
-        const version = this.#version;
-        const { answer, millis } = await this.#engine.quick({ op: "run", text: asked, fidelity: "fluid", replications: 1, visits: 0 });
-        if (version !== this.#version) continue;
+        const { answer, millis } = await this.#engine.quick({ op: "judge", text: asked, effort: { fidelity: "fluid" } });
+        if (asked !== this.text) continue;
         if (isFailed(answer)) {
           this.#show(null, 0, answer.errors);
-        } else {
+        } else if (!this.#runs.hybrid) {
           this.#runs = { fluid: answer };
           this.#show(answer, millis);
         }
@@ -272,38 +307,133 @@ export class Planner {
     }
   }
 
-  async #runDeep(): Promise<void> {
-    const version = this.#version;
+  /** Makes as many runs as it takes, or as many as are asked for, until the design is another. */
+  async judge(effort: Effort = {}): Promise<void> {
+    const asked = ++this.#asked;
     this.#history.pause();
+    this.#effort = effort;
     this.isComputing = true;
+    this.judging = null;
+    this.explained = null;
+    this.explaining = null;
+    const start = performance.now();
+    const told = (judging: Judging): void => {
+      if (asked !== this.#asked) return;
+      this.judging = judging;
+      if (judging.run && !this.#runs.hybrid) this.#showHybrid(judging.run, performance.now() - start);
+    };
     try {
-      // One is soon here.
-      for (const replications of [1, RUNS]) {
-        const { answer, millis } = await this.#engine.deep({ op: "run", text: this.text, fidelity: "hybrid", replications, visits: VISITS });
-        if (version !== this.#version) return;
-        if (isFailed(answer)) {
-          this.#show(null, 0, answer.errors);
-          return;
-        }
-        this.#runs = { ...this.#runs, hybrid: answer };
-        this.#show(answer, millis);
-      }
+      const { answer, millis } = await this.#engine.long("deep", { op: "judge", text: this.text, effort }, told);
+      if (asked !== this.#asked) return;
+      if (isFailed(answer)) this.#show(null, 0, answer.errors);
+      else this.#showHybrid(answer, millis);
     } catch (error) {
       if (!(error instanceof TakenBack)) this.notice = words(error);
     } finally {
-      if (version === this.#version) this.isComputing = false;
+      if (asked === this.#asked) {
+        this.isComputing = false;
+        this.judging = null;
+      }
     }
+  }
+
+  #showHybrid(run: Run, millis: number): void {
+    this.#runs = { ...this.#runs, hybrid: run };
+    this.#show(run, millis);
   }
 
   #show(run: Run | null, millis: number, faults: Fault[] = []): void {
     this.run = run;
     this.runMillis = millis;
     this.runFaults = faults;
-    if (run) return;
     // What cannot run now is not run later.
+    if (!run) this.#forget();
+  }
+
+  /** Nothing that was found stands any more. */
+  #forget(): void {
+    this.#stop();
     this.#runs = {};
+    this.explained = null;
+    this.optimized = null;
+    this.tried = [];
+    this.searchFaults = [];
+  }
+
+  /** Takes back what is being looked for. */
+  #stop(): void {
     clearTimeout(this.#resting);
-    this.#engine.takeBack();
+    this.#asked += 1;
+    this.#engine.takeBack("deep");
+    this.isComputing = false;
+    this.judging = null;
+    this.explaining = null;
+    this.stopSearch();
+  }
+
+  // ---- why, and what is cheaper ----------------------------------------------------
+
+  /** Looks for the causes of what was judged. */
+  async explain(): Promise<void> {
+    if (!this.isJudged || this.isComputing || this.explaining) return;
+    const asked = ++this.#asked;
+    this.explaining = "begun";
+    try {
+      const { answer } = await this.#engine.long("deep", { op: "why", text: this.text, effort: this.#effort }, (told) => {
+        if (asked === this.#asked) this.explaining = told;
+      });
+      if (asked !== this.#asked) return;
+      if (isFailed(answer)) this.notice = answer.errors.map((fault) => fault.message).join("; ");
+      else this.explained = answer;
+    } catch (error) {
+      if (!(error instanceof TakenBack)) this.notice = words(error);
+    } finally {
+      if (asked === this.#asked) this.explaining = null;
+    }
+  }
+
+  stopExplaining(): void {
+    if (this.explaining) this.#engine.takeBack("deep");
+  }
+
+  /** Looks for the cheapest design that holds. */
+  async optimize(): Promise<void> {
+    if (!this.run || this.searching) return;
+    const sought = ++this.#sought;
+    this.searching = "begun";
+    this.soughtMargin = this.margin;
+    this.optimized = null;
+    this.tried = [];
+    this.searchFaults = [];
+    try {
+      const { answer } = await this.#engine.long("search", { op: "optimize", text: this.text, margin: this.margin }, (told) => {
+        if (sought !== this.#sought) return;
+        this.searching = told;
+        if (told.holds !== null) this.tried = [...this.tried, told];
+      });
+      if (sought !== this.#sought) return;
+      if (isFailed(answer)) this.searchFaults = answer.errors;
+      else this.optimized = answer;
+    } catch (error) {
+      if (!(error instanceof TakenBack)) this.notice = words(error);
+    } finally {
+      if (sought === this.#sought) this.searching = null;
+    }
+  }
+
+  stopSearch(): void {
+    this.#sought += 1;
+    this.#engine.takeBack("search");
+    this.searching = null;
+  }
+
+  /** Takes a design that was found: a step that can be undone. */
+  async take(text: string): Promise<void> {
+    await this.#written;
+    this.#version += 1;
+    this.text = text;
+    this.#record(null);
+    await this.#read();
   }
 
   // ---- comparing -------------------------------------------------------------------
@@ -319,9 +449,7 @@ export class Planner {
     const held = this.held;
     if (!held) return;
     this.held = null;
-    this.text = held.text;
-    this.#record(null);
-    await this.#read();
+    await this.take(held.text);
   }
 
   /** The kept run that may be compared with the one that is shown: of the same fidelity, or none. */

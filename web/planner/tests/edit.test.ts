@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { addFailure, addNode, connect, describe as inWords, disconnect, removeNode, renameNode, setOption } from "../src/model/edit";
 import { objection } from "../src/model/kinds";
-import { layOut, parseLayout } from "../src/model/layout";
+import { layOut, NODE_HEIGHT, parseLayout } from "../src/model/layout";
 import { PLAN, RULES } from "./plan";
 
 test("a node that is added has a name of its own, and the plan before it is left as it was", () => {
@@ -73,4 +73,14 @@ test("a layout from outside is taken only as far as it is one", () => {
   expect(parseLayout(hostile)).toEqual({ ws: { x: 1, y: 2 } });
   expect(parseLayout([1])).toEqual({});
   expect(parseLayout("x")).toEqual({});
+});
+
+test("an edge that passes a node's column does not run behind it", () => {
+  const node = (id: string, kind: "ws" | "redis" | "postgres") => ({ ...PLAN.topology.nodes[0], id, kind }) as (typeof PLAN.topology.nodes)[number];
+  const nodes = [node("ws", "ws"), node("redis", "redis"), node("postgres", "postgres")];
+  const edges = [{ from: "clients", to: "ws" }, { from: "ws", to: "postgres" }, { from: "ws", to: "redis" }];
+  const points = layOut({ nodes, edges }, {});
+  expect(points.ws?.y).toBe(points.postgres?.y);
+  expect(Math.abs((points.redis?.y ?? 0) - (points.ws?.y ?? 0))).toBeGreaterThan(NODE_HEIGHT / 2);
+  expect(layOut({ nodes, edges: edges.slice(0, 1) }, {}).redis?.y).toBe(0);
 });

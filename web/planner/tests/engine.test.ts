@@ -2,15 +2,15 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { type Answer, isFailed, type KindRules, type Request } from "../src/engine/answers";
+import { type Answer, type Explained, type Explaining, isFailed, type Judging, type KindRules, type Request, type Run } from "../src/engine/answers";
 import { Module } from "../src/engine/module";
+import { clauseKey } from "../src/model/clause";
 import { addNode, connect, incidentsOf, renameNode, setOption } from "../src/model/edit";
 import { KIND_NAMES } from "../src/model/kinds";
 import { optionsOf } from "../src/model/options";
 import type { Plan } from "../src/model/plan";
 
-const instance = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(new URL("../src/engine/plan.wasm", import.meta.url))), {});
-const engine = new Module(instance);
+const engine = new Module(new WebAssembly.Module(readFileSync(new URL("../src/engine/plan.wasm", import.meta.url))));
 const ask = <R extends Request>(request: R) => engine.call(request) as Answer<R>;
 const scenarios = new URL("../../../scenarios/", import.meta.url);
 const files = readdirSync(scenarios).map((name) => ({ name, text: readFileSync(new URL(name, scenarios), "utf8") }));
@@ -87,7 +87,7 @@ test("a design drawn step by step is written at each of them, and runs at the en
   const written = ask({ op: "write", plan: renameNode(plan, "ws", "gate") ?? plan });
   if (isFailed(written)) throw new Error("not written");
   expect(written.missing).toEqual([]);
-  const run = ask({ op: "run", text: written.text ?? "", fidelity: "fluid", replications: 1, visits: 0 });
+  const run = ask({ op: "judge", text: written.text ?? "", effort: { fidelity: "fluid" } });
   if (isFailed(run)) throw new Error(run.errors[0]?.message);
   expect(run.columns.hours).toHaveLength(run.length_s / 60);
   expect(run.stations.map((station) => station.node)).toContain("gate");
@@ -101,4 +101,20 @@ test("what is wrong with a text is told at its line, and junk is no trap", () =>
   for (const junk of ["\u0000", "[".repeat(200_000), "a = 1\n".repeat(100_000)]) expect(isFailed(ask({ op: "parse", text: junk }))).toBe(true);
   expect(isFailed(engine.call({ op: "fly" }) as object)).toBe(true);
   expect(ask({ op: "kinds" })).toHaveLength(11);
+});
+
+test("a judge tells how far it is, and why is told of the same", () => {
+  const text = files.find((file) => file.name === "live-document.toml")?.text ?? "";
+  const effort = { fidelity: "hybrid", runs_min: 2, runs_max: 2 } as const;
+  const told: Judging[] = [];
+  const run = engine.call({ op: "judge", text, effort }, (at) => told.push(at as Judging)) as Run;
+  expect(told.map(({ runs, wanted }) => [runs, wanted])).toEqual([[1, 2]]);
+  expect(told[0]?.run?.columns.hours).toHaveLength(run.columns.hours.length);
+  expect(run.runs).toBe(2);
+  expect(run.stacks.length).toBeGreaterThan(0);
+  const parts: Explaining[] = [];
+  const why = engine.call({ op: "why", text, effort }, (at) => parts.push(at as Explaining)) as Explained;
+  // It was judged before, and is not again.
+  expect(new Set(parts.map(({ part }) => part))).toEqual(new Set(["screen", "pairs", "kick"]));
+  expect(why.clauses.map(clauseKey)).toEqual(run.clauses.map(clauseKey));
 });

@@ -17,6 +17,7 @@ export const RUN: Run = {
   connects_failed: 0,
   verdict: "too-close",
   probability: null,
+  confidence: 0.95,
   rare: [],
   clauses: [
     { what: "uptime", class: null, percentile: null, promised: 0.9, measured: 0.95, is_kept: true, ...once },
@@ -83,6 +84,8 @@ export const RUN: Run = {
     { at_s: 80, what: "ws loses a machine" },
     { at_s: 170, what: "ws is back" },
   ],
+  stacks: [],
+  account: { allowed_min: 3, bad_min: 1.5, lines: [] },
   findings: [],
   bill: null,
   unpriced: [],

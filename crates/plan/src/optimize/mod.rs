@@ -15,6 +15,7 @@
 mod knob;
 mod proof;
 mod regret;
+mod reserve;
 mod search;
 mod trial;
 
@@ -28,10 +29,16 @@ pub use self::{
 };
 use self::{
     knob::{Knob, Places, Spends},
+    reserve::Reserve,
     search::Search,
     trial::Trial,
 };
-use crate::{compile, judge::What, plan::Plan, price::Book};
+use crate::{
+    compile,
+    judge::{Clause, Verdict, What},
+    plan::Plan,
+    price::Book,
+};
 
 /// What a search may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,7 +47,7 @@ pub struct Wishes {
     pub margin: f64,
     /// Trials of the fluid model, all together: about 5 ms each for a scenario of 60 hours; 4,000.
     pub trials: u32,
-    /// Designs that are confirmed at most: a verdict each; 10.
+    /// Designs that are confirmed at most for each answer: a verdict each; 8.
     pub confirmations: u32,
     /// Draws of what is uncertain, for the least regret; 32.
     pub worlds: u32,
@@ -51,7 +58,7 @@ impl Default for Wishes {
         Self {
             margin: 0.2,
             trials: 4_000,
-            confirmations: 10,
+            confirmations: 8,
             worlds: 32,
         }
     }
@@ -61,8 +68,34 @@ impl Default for Wishes {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Confirmed {
     pub holds: bool,
+    /// It may hold, and nobody can be sure of it.
+    pub is_close: bool,
     /// The clause that decided it.
     pub clause: Option<Measured>,
+}
+
+impl Confirmed {
+    /// Of a design that cannot be built.
+    pub const NO: Self = Self {
+        holds: false,
+        is_close: false,
+        clause: None,
+    };
+
+    /// By the clauses of a judgement, all but the budget.
+    pub fn of(clauses: &[Clause]) -> Self {
+        let broken = clauses
+            .iter()
+            .find(|clause| clause.promise.what != What::Budget && clause.standing != Verdict::Holds);
+        Self {
+            holds: broken.is_none(),
+            is_close: broken.is_some_and(|clause| clause.standing == Verdict::TooClose),
+            clause: broken.map(|clause| Measured {
+                promise: clause.promise.clone(),
+                measured: clause.measured,
+            }),
+        }
+    }
 }
 
 /// One design.
@@ -99,6 +132,8 @@ pub struct Excuse {
     pub clause: Measured,
     /// Only event by event: the fluid model took it for good.
     pub by_events: bool,
+    /// It may hold, and nobody can be sure of it.
+    pub is_close: bool,
 }
 
 /// See the module.
@@ -141,11 +176,11 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Shares of its limits a design keeps to spare by the fluid model, when one with less was not confirmed.
-const GUARDS: [f64; 6] = [0.0, 0.05, 0.1, 0.2, 0.35, 0.5];
 /// Loads beyond the planned one for which the frontier is searched.
 const LOADS: [f64; 3] = [1.5, 2.0, 3.0];
 const EXCUSES_MAX: usize = 8;
+/// Two designs cost the same if they differ by less than this part.
+const SAME_PRICE: f64 = 0.005;
 /// Headroom is told between these.
 const HEADROOM_MIN: f64 = 0.25;
 pub const HEADROOM_MAX: f64 = 4.0;
@@ -172,6 +207,7 @@ pub fn optimize(
         confirmations: wishes.confirmations,
         excuses: Vec::new(),
         trials: 0,
+        trials_max: wishes.trials,
     };
     Ok(work.all(wishes))
 }
@@ -183,7 +219,9 @@ struct Work<'a> {
     confirm: &'a mut dyn FnMut(&Plan) -> Confirmed,
     confirmations: u32,
     excuses: Vec<Excuse>,
+    /// Made so far, and at most.
     trials: u32,
+    trials_max: u32,
 }
 
 impl<'a> Work<'a> {
@@ -196,7 +234,9 @@ impl<'a> Work<'a> {
             &self.knobs.iter().map(|knob| knob.given).collect::<Places>(),
         );
         let starts = [search.lean(), search.given(), search.ample()];
-        let places = self.confirmed(&mut search, &starts);
+        let found = self.confirmed(&mut search, &starts, f64::INFINITY);
+        let (places, reserve) =
+            found.map_or((None, Reserve::NONE), |(places, reserve)| (Some(places), reserve));
         self.note_cheaper(&mut search, places.as_ref());
         let cheapest = places.as_ref().map(|places| Design {
             confirmed: Some(true),
@@ -215,12 +255,18 @@ impl<'a> Work<'a> {
             None => (None, Vec::new()),
         };
         let binding = match (&cheapest, &places) {
-            (Some(cheapest), Some(places)) => self.binding(cheapest, places, part),
+            (Some(cheapest), Some(places)) => self.binding(cheapest, places, reserve, part),
             _ => Vec::new(),
         };
         let conflated = is_too_dear.then(|| self.conflated(&from, part)).flatten();
         let steadiest = regret::steadiest(self.plan, self.book, &frontier, wishes.worlds);
         self.excuses.sort_by(|a, b| a.monthly.total_cmp(&b.monthly));
+        // What differs in what costs nothing, and breaks the same, is told once.
+        self.excuses.dedup_by(|a, b| {
+            a.by_events == b.by_events
+                && a.clause.promise == b.clause.promise
+                && (a.monthly - b.monthly).abs() < SAME_PRICE * b.monthly
+        });
         self.excuses.truncate(EXCUSES_MAX);
         Found {
             currency: self.book.currency.clone(),
@@ -239,34 +285,8 @@ impl<'a> Work<'a> {
     }
 
     fn search(&self, load: f64, trials: u32) -> Search<'a> {
+        let trials = trials.min(self.trials_max.saturating_sub(self.trials));
         Search::new(loaded(self.plan, load), self.book, self.knobs, trials)
-    }
-
-    /// The cheapest that a confirmation takes for good, too.
-    fn confirmed(&mut self, search: &mut Search<'_>, starts: &[Places]) -> Option<Places> {
-        for guard in GUARDS.iter().chain(std::iter::repeat(&GUARDS[GUARDS.len() - 1])) {
-            // With less to spare there may be something that was not tried yet.
-            let places = match search.cheapest(starts, *guard) {
-                Some(places) => places,
-                None => search.cheapest(starts, 0.0)?,
-            };
-            self.confirmations = self.confirmations.checked_sub(1)?;
-            let plan = search.plan(&places);
-            let confirmed = (self.confirm)(&plan);
-            if confirmed.holds {
-                return Some(places);
-            }
-            if let (Some(clause), Some(trial)) = (confirmed.clause, search.trial(&places)) {
-                self.excuses.push(Excuse {
-                    changes: changes(self.plan, &plan),
-                    monthly: trial.monthly,
-                    clause,
-                    by_events: true,
-                });
-            }
-            search.refuse(places);
-        }
-        None
     }
 
     /// What is one step cheaper than the found, or was given, and why it was not taken.
@@ -285,6 +305,7 @@ impl<'a> Work<'a> {
                     monthly: trial.monthly,
                     clause: clause.clone(),
                     by_events: false,
+                    is_close: false,
                 });
             }
         }
@@ -308,8 +329,12 @@ impl<'a> Work<'a> {
             let ample = search.ample();
             let starts = [start.clone(), ample];
             let places = match load == margin {
-                true => self.confirmed(&mut search, &starts),
-                false => search.cheapest(&starts, 0.0),
+                true => self
+                    .confirmed(&mut search, &starts, f64::INFINITY)
+                    .map(|(places, _)| places),
+                false => search
+                    .cheapest(&starts, 0.0)
+                    .map(|places| search.tidy(places, 0.0)),
             };
             self.trials += search.trials();
             let Some(places) = places else {
@@ -331,24 +356,32 @@ impl<'a> Work<'a> {
         (roomy, frontier)
     }
 
-    /// What each clause costs: the cheapest with that clause relaxed.
-    fn binding(&mut self, cheapest: &Design, from: &Places, trials: u32) -> Vec<Shadow> {
+    /// What each clause costs: the cheapest with that clause relaxed, and as much in reserve as events wanted.
+    fn binding(&mut self, cheapest: &Design, from: &Places, reserve: Reserve, trials: u32) -> Vec<Shadow> {
         let mut shadows = Vec::new();
-        let count = cheapest.clauses.len().max(1) as u32;
+        let each = trials / (cheapest.clauses.len() as u32 + 1);
+        let cheapest_of = |work: &mut Self, plan: Plan| {
+            let left = work.trials_max.saturating_sub(work.trials);
+            let mut search = Search::new(plan, work.book, work.knobs, each.min(left));
+            let found = reserve.places(&mut search, std::slice::from_ref(from));
+            let monthly = found.and_then(|places| Some(search.trial(&places)?.monthly));
+            work.trials += search.trials();
+            monthly
+        };
+        let Some(kept) = cheapest_of(self, self.plan.clone()) else {
+            return shadows;
+        };
         for clause in &cheapest.clauses {
             let relaxed = relaxed(clause);
             let mut plan = self.plan.clone();
             if !relax(&mut plan, clause, relaxed) {
                 continue;
             }
-            let mut search = Search::new(plan, self.book, self.knobs, trials / count);
-            let found = search.cheapest(std::slice::from_ref(from), 0.0);
-            let monthly = found.and_then(|places| Some(search.trial(&places)?.monthly));
-            self.trials += search.trials();
-            let Some(monthly) = monthly else {
+            let Some(monthly) = cheapest_of(self, plan) else {
                 continue;
             };
-            let saves = cheapest.monthly - monthly;
+            let saves = kept - monthly;
+            let monthly = cheapest.monthly - saves;
             if saves > 0.5 {
                 shadows.push(Shadow {
                     clause: clause.clone(),
@@ -375,26 +408,20 @@ impl<'a> Work<'a> {
                 }
                 design
             };
-            let mut search = self.search(1.0, trials / u32::from(most));
+            let mut search = self.search(1.0, trials);
             let starts = [turn(from.clone()), turn(search.lean()), turn(search.ample())];
-            let found = self.confirmed(&mut search, &starts);
+            let found = self.confirmed(&mut search, &starts, self.plan.contract.budget);
             self.trials += search.trials();
-            let Some(found) = found else {
+            let Some((found, _)) = found else {
                 continue;
             };
             let design = Design {
                 confirmed: Some(true),
                 ..self.design(&mut search, &found)
             };
-            if design.monthly <= self.plan.contract.budget {
-                let rate = design
-                    .plan
-                    .topology
-                    .nodes
-                    .iter()
-                    .find_map(|node| node.options.conflate_rate.filter(|rate| *rate > 0.0))?;
-                return Some((rate, design));
-            }
+            let mut nodes = design.plan.topology.nodes.iter();
+            let rate = nodes.find_map(|node| node.options.conflate_rate.filter(|rate| *rate > 0.0))?;
+            return Some((rate, design));
         }
         None
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{
     knob::{Knob, Places, Spends, apply},
-    trial::Trial,
+    trial::{Trial, Usage},
 };
 use crate::{plan::Plan, price::Book};
 
@@ -24,8 +24,11 @@ pub(super) struct Search<'a> {
     tried: BTreeMap<Places, Option<Trial>>,
     /// What events showed to break: taken for broken, with all that has no more of anything.
     refused: Vec<Places>,
-    /// Trials that may still be made.
+    /// Trials that may still be made, and those made by searches on its behalf.
     left: u32,
+    lent: u32,
+    /// What traffic costs whoever is built.
+    usage: Option<Usage>,
 }
 
 impl<'a> Search<'a> {
@@ -37,11 +40,27 @@ impl<'a> Search<'a> {
             tried: BTreeMap::new(),
             refused: Vec::new(),
             left: trials,
+            lent: 0,
+            usage: None,
         }
     }
 
+    /// The cheapest of the same plan with other users; what was refused stays refused.
+    pub(super) fn cheapest_for(&mut self, base: Plan, starts: &[Places], guard: f64) -> Option<Places> {
+        let mut other = Self {
+            refused: self.refused.clone(),
+            ..Self::new(base, self.book, self.knobs, self.left)
+        };
+        // No design may have as much to spare: a single database has its failures.
+        let places = other.cheapest(starts, guard);
+        let places = places.or_else(|| other.cheapest(starts, 0.0));
+        self.left = other.left;
+        self.lent += other.trials();
+        places
+    }
+
     pub(super) fn trials(&self) -> u32 {
-        self.tried.len() as u32
+        self.tried.len() as u32 + self.lent
     }
 
     pub(super) fn plan(&self, places: &[u8]) -> Plan {
@@ -64,9 +83,12 @@ impl<'a> Search<'a> {
 
     fn is_refused(&self, places: &[u8]) -> bool {
         let has_no_more = |refused: &Places| {
-            let knobs = self.knobs.iter().zip(refused.iter().zip(places));
-            let mut paid = knobs.filter(|(knob, _)| knob.spends == Spends::Money);
-            paid.all(|(_, (refused, place))| place <= refused)
+            let mut knobs = self.knobs.iter().zip(refused.iter().zip(places));
+            knobs.all(|(knob, (refused, place))| match knob.spends {
+                Spends::Money => place <= refused,
+                Spends::Nothing => place == refused || *refused == knob.lean(),
+                Spends::Quality => place == refused,
+            })
         };
         self.refused.iter().any(has_no_more)
     }
@@ -107,7 +129,7 @@ impl<'a> Search<'a> {
                 best = Some(found);
             }
         }
-        best.map(|best| self.tidy(best, guard))
+        best
     }
 
     /// Up until it holds.
@@ -140,12 +162,8 @@ impl<'a> Search<'a> {
     /// Down, and across, as long as it holds.
     fn shrink(&mut self, mut at: Places, guard: f64) -> Places {
         loop {
-            let here = self.monthly(&at);
-            let next = self.first_cheaper(self.downs(&at), here, guard);
-            let next = next.or_else(|| {
-                let swaps = self.swaps(&at);
-                self.first_cheaper(swaps, here, guard)
-            });
+            let next = self.first_cheaper(self.downs(&at), &at, guard);
+            let next = next.or_else(|| self.first_cheaper(self.swaps(&at), &at, guard));
             match next {
                 Some(next) => at = next,
                 None => return at,
@@ -154,19 +172,44 @@ impl<'a> Search<'a> {
     }
 
     /// The one that saves most of those that hold: tried from the largest saving on.
-    fn first_cheaper(&mut self, designs: Vec<Places>, than: f64, guard: f64) -> Option<Places> {
+    fn first_cheaper(&mut self, designs: Vec<Places>, at: &[u8], guard: f64) -> Option<Places> {
+        let here = self.monthly(at);
+        // Most need no trial: what they cost is known well enough before.
+        let than = self.price(at)?;
         let mut cheaper: Vec<(f64, Places)> = designs
             .into_iter()
-            .filter_map(|places| Some((self.trial(&places)?.monthly, places)))
-            .filter(|(monthly, _)| *monthly < than - 0.005)
+            .filter_map(|places| Some((self.price(&places)?, places)))
+            .filter(|(price, _)| *price < than - 0.005)
             .collect();
         cheaper.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let holds = cheaper.into_iter().find(|(_, places)| self.holds(places, guard));
+        let holds = cheaper
+            .into_iter()
+            .find(|(_, places)| self.holds(places, guard) && self.monthly(places) < here - 0.005);
         holds.map(|(_, places)| places)
     }
 
+    /// What a design costs if it is used as the largest would be: right but for machines that come and go.
+    fn price(&mut self, places: &[u8]) -> Option<f64> {
+        if self.usage.is_none() {
+            let ample = self.plan(&self.ample());
+            self.usage = Some(Usage::of(&ample)?);
+        }
+        let usage = self.usage.as_ref()?;
+        usage.price(&self.plan(places), self.book)
+    }
+
+    /// The same with all that usually helps and costs nothing.
+    pub(super) fn helped(&self, mut at: Places) -> Places {
+        for (place, knob) in self.knobs.iter().enumerate() {
+            if knob.spends == Spends::Nothing {
+                at[place] = knob.lean();
+            }
+        }
+        at
+    }
+
     /// What costs nothing and changes nothing is as it was given.
-    fn tidy(&mut self, mut at: Places, guard: f64) -> Places {
+    pub(super) fn tidy(&mut self, mut at: Places, guard: f64) -> Places {
         for (place, knob) in self.knobs.iter().enumerate() {
             if at[place] == knob.given || knob.spends == Spends::Money {
                 continue;

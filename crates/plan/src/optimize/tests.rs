@@ -65,6 +65,7 @@ fn book() -> Book {
 fn trusting(_: &Plan) -> Confirmed {
     Confirmed {
         holds: true,
+        is_close: false,
         clause: None,
     }
 }
@@ -176,21 +177,77 @@ fn traffic_that_costs_more_than_the_budget_is_proven_and_conflation_mends_it() {
 }
 
 #[test]
-fn what_events_show_to_break_is_not_taken_and_told() {
+fn what_events_refuse_gets_first_what_is_free_and_then_more_machines() {
     let plan = event("0.5/s");
-    let first = found(&plan).cheapest.unwrap().monthly;
+    let first = found(&plan).cheapest.unwrap();
+    for refusals in [1, 2] {
+        let mut asked = 0;
+        let mut doubting = |_: &Plan| {
+            asked += 1;
+            Confirmed {
+                holds: asked > refusals,
+                is_close: false,
+                clause: None,
+            }
+        };
+        let found = optimize(&plan, &book(), &Wishes::default(), &mut doubting).unwrap();
+        let cheapest = found.cheapest.expect("the next one holds");
+        assert_ne!(cheapest.plan, first.plan);
+        let machines = |plan: &Plan| -> u32 { plan.topology.nodes.iter().map(|node| node.count).sum() };
+        if refusals == 1 {
+            assert_eq!(machines(&cheapest.plan), machines(&first.plan));
+            assert!(
+                (cheapest.monthly - first.monthly).abs() < 1.0,
+                "cents of traffic between zones"
+            );
+        } else {
+            assert!(
+                cheapest.monthly > first.monthly + 1.0,
+                "{} {}",
+                cheapest.monthly,
+                first.monthly
+            );
+        }
+        assert!(cheapest.clauses.iter().all(|clause| trial::over(clause) < 0.0));
+    }
+}
+
+/// Events that need room for 40 % more users than the fluid model does.
+#[test]
+fn a_reserve_is_as_large_as_events_want_it_and_not_much_larger() {
+    let plan = event("0.5/s");
     let mut asked = 0;
-    let mut doubting = |_: &Plan| {
+    let mut wanting = |plan: &Plan| {
         asked += 1;
         Confirmed {
-            holds: asked > 1,
+            holds: Trial::of(&loaded(plan, 1.4), &book()).is_some_and(|trial| trial.holds(0.0)),
+            is_close: false,
             clause: None,
         }
     };
-    let found = optimize(&plan, &book(), &Wishes::default(), &mut doubting).unwrap();
-    let cheapest = found.cheapest.expect("the next one holds");
-    assert!(cheapest.monthly > first, "{} {first}", cheapest.monthly);
-    assert!(cheapest.clauses.iter().all(|clause| trial::over(clause) < 0.0));
+    let wishes = Wishes {
+        margin: 0.0,
+        ..Wishes::default()
+    };
+    let found = optimize(&plan, &book(), &wishes, &mut wanting).unwrap();
+    assert!(asked <= 2 * wishes.confirmations, "{asked}");
+    // The latency has room, so to allow more of it saves nothing: not the reserve either.
+    let binds = |what| {
+        found
+            .binding
+            .iter()
+            .any(|shadow| shadow.clause.promise.what == what)
+    };
+    assert!(!binds(What::Latency), "{:?}", found.binding);
+    let cheapest = found.cheapest.expect("larger machines hold it");
+    let least = self::found(&loaded(&plan, 1.4)).cheapest.unwrap();
+    let price = |design: &Plan| Trial::of(design, &book()).unwrap().monthly;
+    let (got, could) = (price(&cheapest.plan), {
+        let mut design = least.plan;
+        design.scenario = cheapest.plan.scenario.clone();
+        price(&design)
+    });
+    assert!(got < could * 1.15, "{got} where {could} would do");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use serde::Serialize;
 use crate::{
     compile, engine,
     judge::{Promise, What},
+    network::Network,
+    outcome::Outcome,
     plan::Plan,
     price::{self, Book},
 };
@@ -67,6 +69,31 @@ impl Trial {
     /// The clause that is furthest beyond its limit, or nearest to it.
     pub(super) fn worst_clause(&self) -> Option<&Measured> {
         self.clauses.iter().max_by(|a, b| over(a).total_cmp(&over(b)))
+    }
+}
+
+/// What a design is used for, without which machines do it.
+#[derive(Debug, Clone)]
+pub(super) struct Usage {
+    network: Network,
+    outcome: Outcome,
+}
+
+impl Usage {
+    /// None if the design cannot be built.
+    pub(super) fn of(plan: &Plan) -> Option<Self> {
+        let network = compile::compile(plan).ok()?;
+        let outcome = Outcome {
+            stations: Vec::new(),
+            ..engine::fluid::run(&network)
+        };
+        Some(Self { network, outcome })
+    }
+
+    /// What another design costs a month that is used the same, with the machines it has at first.
+    pub(super) fn price(&self, plan: &Plan, book: &Book) -> Option<f64> {
+        let bill = price::bill(plan, &self.network, book, &self.outcome);
+        bill.ok().map(|bill| bill.total)
     }
 }
 

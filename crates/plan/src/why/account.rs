@@ -108,7 +108,7 @@ fn events(plan: &Plan, network: &Network, run: &Outcome) -> Vec<Event> {
 }
 
 /// Adds up runs.
-pub(super) fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Account {
+pub fn account(plan: &Plan, network: &Network, runs: &[Outcome]) -> Account {
     let allowed_share = (1.0 - plan.contract.uptime).max(0.0);
     let mut lines: Vec<Line> = Vec::new();
     let (mut wanted_s, mut bad_s) = (0.0, 0.0);

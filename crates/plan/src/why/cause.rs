@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::{Depth, node_name};
+use super::{Depth, Part, Progress, node_name};
 use crate::{
     engine,
     judge::{Clause, Fidelity, Promise, Verdict, What, spread_of},
@@ -97,14 +97,29 @@ pub(super) fn causes(
     network: &Network,
     clauses: &[Clause],
     depth: &Depth,
+    tell: &mut dyn FnMut(Progress),
 ) -> (Vec<Vec<Cause>>, Vec<Outcome>) {
+    let mut told = |part, done: usize, of: usize| {
+        tell(Progress {
+            part,
+            done: done as u32,
+            of: of as u32,
+        });
+    };
     let promises: Vec<&Promise> = clauses.iter().map(|clause| &clause.promise).collect();
     let candidates = candidates(plan, network);
     let screen = Pairs::of(plan, network, depth, Fidelity::Fluid);
+    let of = candidates.len();
     let screened: Vec<Vec<Option<Cause>>> = candidates
         .iter()
-        .map(|(removed, without)| screen.causes(removed, without, &promises))
+        .enumerate()
+        .map(|(done, (removed, without))| {
+            told(Part::Screen, done, of);
+            screen.causes(removed, without, &promises)
+        })
         .collect();
+    // How many are worth it is known only after the first runs.
+    told(Part::Pairs, 0, 0);
     let pairs = Pairs::of(plan, network, depth, depth.fidelity);
     let mut found = vec![Vec::new(); promises.len()];
     if depth.fidelity == Fidelity::Fluid {
@@ -115,7 +130,9 @@ pub(super) fn causes(
         }
     } else {
         let chosen = choose(&screened, &candidates, &pairs, clauses, depth);
-        for (removed, without) in chosen.into_iter().map(|place| &candidates[place]) {
+        let of = chosen.len();
+        for (done, (removed, without)) in chosen.into_iter().map(|place| &candidates[place]).enumerate() {
+            told(Part::Pairs, done, of);
             for (place, cause) in pairs.causes(removed, without, &promises).into_iter().enumerate() {
                 found[place].extend(cause);
             }

@@ -19,7 +19,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    account::{Account, Line},
+    account::{Account, Line, account},
     cause::{Cause, Removed},
     kick::{Kick, kick},
     stack::{Layer, Stack, stacks},
@@ -79,13 +79,43 @@ pub struct ClauseWhy {
     pub sentence: String,
 }
 
+/// How far it is: so many of so many trials of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    pub part: Part,
+    pub done: u32,
+    /// 0 while it is not known.
+    pub of: u32,
+}
+
+/// What takes its time, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Everything that may be to blame is taken out once, on the fluid.
+    Screen,
+    /// Runs, with and without what moved most there.
+    Pairs,
+    Kick,
+}
+
 /// One run of a kick is watched minute by minute, and there is but one: it may take so many times the visits.
 const KICK_VISITS: f64 = 5.0;
 
 /// Finds out why.
 pub fn why(plan: &Plan, judgement: &Judgement, depth: &Depth) -> Why {
+    why_telling(plan, judgement, depth, &mut |_| {})
+}
+
+/// The same, and tells how far it is: it may take seconds.
+pub fn why_telling(plan: &Plan, judgement: &Judgement, depth: &Depth, tell: &mut dyn FnMut(Progress)) -> Why {
     let network = &judgement.network;
-    let (causes, runs) = cause::causes(plan, network, &judgement.clauses, depth);
+    let (causes, runs) = cause::causes(plan, network, &judgement.clauses, depth, tell);
+    tell(Progress {
+        part: Part::Kick,
+        done: 0,
+        of: 1,
+    });
     let clauses = judgement.clauses.iter().zip(causes);
     Why {
         clauses: clauses

@@ -6,10 +6,8 @@ use clap::Args;
 use serde::Serialize;
 use tidegate_plan::{
     Plan, compile, file,
-    judge::{Judge, Judgement, Verdict, What},
-    optimize::{
-        Change, Confirmed, Design, Excuse, Found, HEADROOM_MAX, Impossible, Measured, Wishes, optimize,
-    },
+    judge::{Effort, Judge},
+    optimize::{Change, Confirmed, Design, Excuse, Found, HEADROOM_MAX, Impossible, Wishes, optimize},
     price::Book,
 };
 
@@ -29,6 +27,9 @@ use super::{
 const EXCUSES_SHOWN: usize = 5;
 /// A change among others is told in so many characters.
 const CHANGES_WIDTH: usize = 64;
+
+/// Station visits of one run of a confirmation: what chance does shows in how many runs there are, not how long each is.
+const CONFIRM_VISITS: f64 = 200_000.0;
 
 #[derive(Args)]
 #[command(
@@ -110,23 +111,14 @@ fn best(found: &Found) -> Option<&Design> {
 /// Whether all but the budget holds, by runs on all cores.
 fn confirmed(plan: &Plan, book: &Book, effort: Asked) -> Confirmed {
     let Ok(network) = compile::compile(plan) else {
-        return Confirmed {
-            holds: false,
-            clause: None,
-        };
+        return Confirmed::NO;
     };
-    let judge = Judge::of(plan, network, BTreeMap::new(), &effort.effort()).with_book(book.clone());
-    let Judgement { clauses, .. } = trial::judged(judge);
-    let broken = clauses
-        .into_iter()
-        .find(|clause| clause.promise.what != What::Budget && clause.standing != Verdict::Holds);
-    Confirmed {
-        holds: broken.is_none(),
-        clause: broken.map(|clause| Measured {
-            promise: clause.promise,
-            measured: clause.measured,
-        }),
-    }
+    let effort = Effort {
+        visits: CONFIRM_VISITS,
+        ..effort.effort()
+    };
+    let judge = Judge::of(plan, network, BTreeMap::new(), &effort).with_book(book.clone());
+    Confirmed::of(&trial::judged(judge).clauses)
 }
 
 fn text(title: &str, found: &Found, margin: u32) -> String {
@@ -268,7 +260,11 @@ fn excuses(text: &mut String, rejected: &[Excuse], unit: &str) {
         let promise = &excuse.clause.promise;
         let measured = excuse.clause.measured;
         let measured = measured.map_or_else(|| "nothing came".to_owned(), |figure| promise.say(figure));
-        let by = if excuse.by_events { ", event by event" } else { "" };
+        let by = match (excuse.by_events, excuse.is_close) {
+            (false, _) => "",
+            (true, false) => ", event by event",
+            (true, true) => ", event by event: too close to be sure",
+        };
         let mut changes: String = excuse.changes.iter().map(told).collect::<Vec<_>>().join("; ");
         if changes.is_empty() {
             changes = "as given".to_owned();

@@ -8,7 +8,58 @@ export type Request =
   | { op: "parse"; text: string }
   | { op: "write"; plan: Plan }
   | { op: "kinds" }
-  | { op: "run"; text: string; fidelity: Fidelity; replications: number; visits: number };
+  | ({ op: "judge" } & Judged)
+  | ({ op: "why" } & Judged)
+  | ({ op: "optimize"; text: string; margin: number } & Pick<Judged, "effort">);
+
+/** A text, and how closely it is looked at: as the command line does if it is not said. */
+interface Judged {
+  text: string;
+  effort?: Effort;
+}
+
+export interface Effort {
+  fidelity?: Fidelity;
+  runs_min?: number;
+  runs_max?: number;
+}
+
+/** What is told while an answer takes long. */
+export type Told<R extends Request> = R extends { op: "judge" }
+  ? Judging
+  : R extends { op: "why" }
+    ? Judging | Explaining
+    : R extends { op: "optimize" }
+      ? Searching
+      : never;
+
+export interface Judging {
+  told: "judging";
+  runs: number;
+  /** As far as is known by now. */
+  wanted: number;
+  clauses: Clause[];
+  /** The first run, when it is made. */
+  run: Run | null;
+}
+
+export interface Explaining {
+  told: "explaining";
+  part: "screen" | "pairs" | "kick";
+  done: number;
+  /** 0 while it is not known. */
+  of: number;
+}
+
+/** A design that is being confirmed, or was. */
+export interface Searching {
+  told: "searching";
+  design: number;
+  monthly: number | null;
+  runs: number;
+  wanted: number;
+  holds: boolean | null;
+}
 
 /** What is wrong with a text, and where. Lines and columns count from 1. */
 export interface Fault {
@@ -45,7 +96,11 @@ export type Answer<R extends Request> = R extends { op: "parse" | "write" }
   ? Document | Failed
   : R extends { op: "kinds" }
     ? KindRules[]
-    : Run | Failed;
+    : R extends { op: "why" }
+      ? Explained | Failed
+      : R extends { op: "optimize" }
+        ? Optimized | Failed
+        : Run | Failed;
 
 export interface Run {
   fidelity: Fidelity;
@@ -58,6 +113,8 @@ export interface Run {
   verdict: Verdict;
   /** That all clauses hold; none of a single run. */
   probability: number | null;
+  /** Of each clause's interval. */
+  confidence: number;
   clauses: Clause[];
   rare: Rare[];
   columns: Columns;
@@ -68,11 +125,39 @@ export interface Run {
   wanted_s: number;
   worst: Ledger[];
   marks: Mark[];
-  /** What it costs, and what the rules say: of an engine that knows prices and rules. */
+  /** Where those near each promised percentile were. */
+  stacks: Stack[];
+  account: Account;
   /** None where a price is missing: `unpriced` says of what. */
   bill: Bill | null;
   unpriced: string[];
+  /** What the rules say: of an engine that knows them. */
   findings?: Finding[];
+}
+
+export interface Stack {
+  promise: Promised;
+  latency_s: number;
+  /** In the order of the way; they add up to the latency. */
+  layers: { stage: Stage; node: string | null; seconds: number }[];
+}
+
+/** Where the error budget went, of one run on average. */
+export interface Account {
+  allowed_min: number;
+  bad_min: number;
+  lines: AccountLine[];
+}
+
+export interface AccountLine {
+  what: string;
+  node: string | null;
+  is_chance: boolean;
+  minutes: number;
+  user_min: number;
+  /** Of what was allowed: 1 is all of it. */
+  budget_share: number;
+  first_at_s: number;
 }
 
 export type Verdict = "holds" | "breaks" | "too-close";
@@ -106,11 +191,14 @@ export interface Unknown {
 
 export type What = "uptime" | "latency" | "budget" | "loss" | "reconnect";
 
-export interface Clause {
+export interface Promised {
   what: What;
   class: string | null;
   percentile: number | null;
   promised: number;
+}
+
+export interface Clause extends Promised {
   measured: number | null;
   is_kept: boolean;
   /** None of a single run. */
@@ -236,6 +324,70 @@ export interface BillLine {
   provenance: "primary" | "secondary" | "assumed";
   source: string;
 }
+
+/** What each clause owes to what. */
+export interface Explained {
+  clauses: (Promised & { standing: Verdict; sentence: string; causes: Cause[] })[];
+  kick: { sentence: string; is_down_before: boolean; recovers_after_s: number | null } | null;
+}
+
+/** The clause with one thing, and without it, of the same chance. */
+export interface Cause {
+  words: string;
+  before: number;
+  after: number;
+  gain: number;
+  interval: [number, number] | null;
+  would_hold: boolean;
+  fidelity: Fidelity;
+  /** The interval of the gain leaves out nothing at all. */
+  is_proven: boolean;
+}
+
+export interface Optimized {
+  currency: string;
+  budget: number;
+  given: Design;
+  cheapest: Design | null;
+  roomy: Design | null;
+  /** Cheapest first; each holds more users than those before it. */
+  frontier: Design[];
+  steadiest: { design: number; regret: number; of_each: [number, number][]; worlds: number } | null;
+  /** Dearest clause first. */
+  binding: { clause: MeasuredPromise; relaxed: number; monthly: number; saves: number }[];
+  rejected: { changes: Change[]; monthly: number; clause: MeasuredPromise; by_events: boolean; is_close: boolean }[];
+  impossible: Impossible | null;
+  /** The rate to one client at which it holds, and the design. */
+  conflated: [number, Design] | null;
+  trials: number;
+  /** The files of the designs. */
+  texts: { cheapest: string | null; roomy: string | null; conflated: string | null; frontier: string[] };
+}
+
+export type MeasuredPromise = Promised & { measured: number | null };
+
+export interface Design {
+  changes: Change[];
+  monthly: number;
+  clauses: MeasuredPromise[];
+  /** Times the planned users it still holds; 0 if it does not hold those. */
+  headroom: number;
+  confirmed: boolean | null;
+}
+
+export interface Change {
+  /** None of the clients. */
+  node: string | null;
+  what: string;
+  from: string;
+  to: string;
+}
+
+export type Impossible =
+  | { why: "traffic"; lines: BillLine[]; nodes: number; floor: number }
+  | { why: "too-dear"; monthly: number }
+  | { why: "clause"; clause: MeasuredPromise }
+  | { why: "unconfirmed" };
 
 export interface Finding {
   rule: string;

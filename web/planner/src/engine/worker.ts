@@ -7,16 +7,17 @@ export interface Asked {
   id: number;
   request: unknown;
 }
-export type Told = { id: number; answer: unknown; millis: number } | { id: number; failure: string };
+/** What is told comes any number of times before the answer. */
+export type Reply = { id: number; told: unknown } | { id: number; answer: unknown; millis: number } | { id: number; failure: string };
 
 const compiled = WebAssembly.compileStreaming(fetch(wasmUrl));
 let current: Module | null = null;
 
-async function answer({ id, request }: Asked): Promise<Told> {
+async function answer({ id, request }: Asked): Promise<Reply> {
   try {
-    current ??= new Module(await WebAssembly.instantiate(await compiled, {}));
+    current ??= new Module(await compiled);
     const start = performance.now();
-    return { id, answer: current.call(request), millis: performance.now() - start };
+    return { id, answer: current.call(request, (told) => self.postMessage({ id, told } satisfies Reply)), millis: performance.now() - start };
   } catch (error) {
     // It may have stopped half-way: the next request gets a fresh one.
     current = null;

@@ -74,13 +74,13 @@ export const KINDS: Readonly<Record<Kind, KindFacts>> = {
     label: "Postgres",
     does: "the database that is written to",
     icon: "M4 6c0-4 16-4 16 0v12c0 4-16 4-16 0zm0 0c0 4 16 4 16 0M4 12c0 4 16 4 16 0",
-    column: 5,
+    column: 6,
   },
   replica: {
     label: "Replica",
     does: "a copy of the database that is read",
     icon: "M4 9c0-3 12-3 12 0v9c0 3-12 3-12 0zm0 0c0 3 12 3 12 0M8 4c3-1.5 12-1 12 2v9",
-    column: 4,
+    column: 6,
   },
 };
 

@@ -14,6 +14,8 @@ export const NODE_WIDTH = 168;
 export const NODE_HEIGHT = 76;
 const COLUMN = 216;
 const ROW = 112;
+/** Rows that nodes step aside, so that an edge may pass. */
+const ASIDE = 0.75;
 /** Positions further out than this are not taken from a link. */
 const FAR = 20_000;
 
@@ -26,10 +28,16 @@ export function layOut(topology: Topology, placed: Layout): Record<string, Point
   // Columns nobody stands in take no room.
   const used = [...columns.keys()].sort((a, b) => a - b);
   const points: Record<string, Point> = { [CLIENTS]: { x: 0, y: 0 } };
+  const columnOf = new Map(topology.nodes.map((node) => [node.id, KINDS[node.kind].column]));
+  let side = 1;
   used.forEach((column, at) => {
     const ids = columns.get(column) ?? [];
+    // An edge that passes a column behind its nodes looks as if it led to them: they step aside, in turns.
+    const isPassed = topology.edges.some(({ from, to }) => (columnOf.get(from) ?? 0) < column && column < (columnOf.get(to) ?? 0));
+    const aside = isPassed && ids.length % 2 === 1 ? side * ROW * ASIDE : 0;
+    if (aside !== 0) side = -side;
     ids.forEach((id, row) => {
-      points[id] = { x: (at + 1) * COLUMN, y: (row - (ids.length - 1) / 2) * ROW };
+      points[id] = { x: (at + 1) * COLUMN, y: (row - (ids.length - 1) / 2) * ROW + aside };
     });
   });
   for (const id of Object.keys(points)) {

@@ -104,21 +104,3 @@ export function badSince(run: Run, hour: number): number {
   const from = placeOf(hours, hour);
   return ((bad.at(-1) ?? 0) - (from > 0 ? (bad[from - 1] ?? 0) : 0)) / 60;
 }
-
-/** A clause in words: "p95 of chat". */
-export function clauseName(clause: Clause): string {
-  switch (clause.what) {
-    case "uptime":
-      return "Uptime";
-    case "latency": {
-      const percentile = `p${Number(((clause.percentile ?? 0) * 100).toPrecision(4))}`;
-      return clause.class ? `${percentile} of ${clause.class}` : percentile;
-    }
-    case "budget":
-      return "Monthly bill";
-    case "loss":
-      return "Lost";
-    case "reconnect":
-      return "Back after a cut";
-  }
-}

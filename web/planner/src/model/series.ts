@@ -1,6 +1,6 @@
 // What charts need beyond the columns of a run: smoothing, ranges, which events were worst at a moment.
 
-import type { Columns, Ledger, Run, Stage, StationRun } from "../engine/answers";
+import { type Columns, type Ledger, type Run, STAGES, type Stage, type StationRun } from "../engine/answers";
 
 /** An exponential mean over time: what is shown beside the raw line, so that a spike is told from a tide. */
 export function smooth(values: readonly number[], hours: readonly number[], minutes = 5): number[] {
@@ -59,6 +59,11 @@ export function budgetSpent(columns: Columns, uptime: number): number[] {
   const all = columns.asked.at(-1) ?? 0;
   const allowed = all * (1 - uptime);
   return columns.bad.map((bad) => (allowed > 0 ? bad / allowed : bad > 0 ? Number.POSITIVE_INFINITY : 0));
+}
+
+/** The colour of a stage, wherever it is shown: degrees. */
+export function stageHue(stage: Stage): number {
+  return Math.round((STAGES.indexOf(stage) * 360) / STAGES.length + 190) % 360;
 }
 
 export interface Bar {

@@ -172,6 +172,9 @@ struct State {
     slow_pace: SlowPace,
     /// By flow, then pool: what one publication asks at these paces.
     work: Vec<Work>,
+    /// Publications a second of each flow, and what they ask of each pool in one.
+    rates: Vec<f64>,
+    asked: Vec<Work>,
     ticks: u64,
     /// Events so far, and after how many it is cut.
     events: u64,
@@ -293,6 +296,8 @@ impl State {
             paces: vec![Pace::USUAL; tables.flows.len()],
             slow_pace: SlowPace::default(),
             work: tables.work.iter().map(|work| work.at(1.0)).collect(),
+            rates: vec![0.0; tables.flows.len()],
+            asked: vec![Work::default(); tables.pools.len()],
             ticks: 0,
             events: 0,
             events_max: EVENTS_MAX as u64,
@@ -413,9 +418,10 @@ impl State {
         self.set_paces(tables);
         let simulated = if self.manner.is_on { self.manner.thin } else { 0.0 };
         for flow in 0..tables.flows.len() {
-            let rate = self.rate(tables, flow) * simulated;
-            self.sources[flow].set_rate(self.now, rate);
+            self.rates[flow] = self.rate(tables, flow);
+            self.sources[flow].set_rate(self.now, self.rates[flow] * simulated);
         }
+        self.set_asked(tables);
         let drive = self.drive(tables);
         let flows = tables.flows.len();
         self.sources[flows].set_rate(self.now, drive.abs());

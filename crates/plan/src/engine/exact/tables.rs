@@ -43,6 +43,8 @@ pub(super) struct Tables {
     pub changes_pace: bool,
     /// By flow, then pool: what one publication asks.
     pub work: Vec<super::windows::Work>,
+    /// Hops between zones of one publication, by flow.
+    pub crosses: Vec<f64>,
 }
 
 #[derive(Debug)]
@@ -339,6 +341,7 @@ impl Tables {
                 .collect(),
             changes_pace: false,
             work: Vec::new(),
+            crosses: Vec::new(),
         };
         // Few events are all looked at; of many, 1 of 64 tells as much, and of a large room a few receivers.
         let sampled = (SAMPLES / expected.max(1.0)).clamp(1.0 / 64.0, 1.0);
@@ -349,6 +352,7 @@ impl Tables {
             tables.changes_pace |= flow.receivers_at > 0.0 || flow.is_conflated;
         }
         tables.work = tables.work_of_flows();
+        tables.crosses = tables.crosses_of_flows();
         tables
     }
 

@@ -159,6 +159,19 @@ impl Tables {
         work
     }
 
+    /// Hops between zones of one publication, by flow, on average.
+    pub fn crosses_of_flows(&self) -> Vec<f64> {
+        let crosses = |flow: usize| {
+            let way = self.ways[flow];
+            let visits = &self.visits[way.first as usize..way.end as usize];
+            let crosses = visits
+                .iter()
+                .map(|visit| visit.crosses * self.work_of(flow, visit).visits);
+            crosses.sum()
+        };
+        (0..self.flows.len()).map(crosses).collect()
+    }
+
     fn work_of(&self, flow: usize, visit: &Visit) -> Work {
         let share = match visit.share {
             Chosen::All => 1.0,
@@ -236,8 +249,9 @@ impl Tables {
                 }
                 for (pool, table) in self.pools.iter().enumerate() {
                     let rates = |flow: usize| self.flows[flow].rate * users * self.abuse_factor * usual[flow];
+                    let asked = self.asked(work, pool, rates);
                     let open = f64::from(self.nodes[table.node].working());
-                    let (load, carries_over) = self.load(work, pool, open, users, rates);
+                    let (load, carries_over) = self.load(asked, pool, open, users);
                     expected.load = expected.load.max(load);
                     expected.carries_over |= carries_over;
                 }
@@ -246,26 +260,26 @@ impl Tables {
             .collect()
     }
 
-    /// A pool's utilisation at rates, and whether what happens there is remembered for a second and more.
-    fn load(
-        &self,
-        work: &[Work],
-        pool: usize,
-        machines: f64,
-        users: f64,
-        rate: impl Fn(usize) -> f64,
-    ) -> (f64, bool) {
+    /// What all flows ask of a pool in a second, at rates.
+    fn asked(&self, work: &[Work], pool: usize, rate: impl Fn(usize) -> f64) -> Work {
+        let mut asked = Work::default();
+        for flow in 0..self.flows.len() {
+            let of = work[flow * self.pools.len() + pool];
+            asked.visits += rate(flow) * of.visits;
+            asked.sum += rate(flow) * of.sum;
+            asked.squares += rate(flow) * of.squares;
+        }
+        asked
+    }
+
+    /// A pool's utilisation, and whether what happens there is remembered for a second and more.
+    fn load(&self, asked: Work, pool: usize, machines: f64, users: f64) -> (f64, bool) {
         let table = &self.pools[pool];
         if super::tables::is_endless(table.servers) {
             return (0.0, false);
         }
         let servers = f64::from(table.servers.max(1));
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for flow in 0..self.flows.len() {
-            let of = work[flow * self.pools.len() + pool];
-            sum += rate(flow) * of.sum;
-            squares += rate(flow) * of.squares;
-        }
+        let Work { sum, squares, .. } = asked;
         let load = sum / 1e9 / (machines * servers) + table.idle_cost * users / (machines * servers);
         // Queues forget in about this time (the relaxation time of M/M/1, with work in its usual lumps).
         let lump = if sum > 0.0 { squares / sum / 1e9 } else { 0.0 };
@@ -438,8 +452,8 @@ impl State {
             .any(|(place, (table, pool))| {
                 let open = &self.nodes[table.node].open;
                 let waits = |&machine: &u32| pool.backlog(machine as usize, self.now) > BACKLOG;
-                let rate = |flow: usize| self.rate(tables, flow);
-                let (_, carries_over) = tables.load(&self.work, place, open.len().max(1) as f64, users, rate);
+                let (_, carries_over) =
+                    tables.load(self.asked[place], place, open.len().max(1) as f64, users);
                 carries_over || open.iter().any(waits)
             })
     }
@@ -461,7 +475,7 @@ impl State {
         }
         let pools = tables.pools.len();
         for flow in 0..tables.flows.len() {
-            let count = self.rate(tables, flow);
+            let count = self.rates[flow];
             if count <= 0.0 {
                 continue;
             }
@@ -470,7 +484,7 @@ impl State {
                 self.books.on_heartbeats(pool, self.now, work * count);
             }
             self.books.on_published(tables, flow, count);
-            let crosses = self.crossing(tables, flow);
+            let crosses = tables.crosses[flow];
             self.books.usage.interzone_bytes += tables.flows[flow].bytes * crosses * count;
             if tables.flows[flow].has_aside {
                 self.books.usage.queue_jobs += count;
@@ -482,13 +496,13 @@ impl State {
         }
     }
 
-    fn crossing(&self, tables: &Tables, flow: usize) -> f64 {
-        let way = tables.ways[flow];
-        let visits = &tables.visits[way.first as usize..way.end as usize];
-        visits
-            .iter()
-            .map(|visit| visit.crosses * tables.work_of(flow, visit).visits)
-            .sum()
+    /// What is asked of each pool now: of what is not simulated, a part.
+    pub(super) fn set_asked(&mut self, tables: &Tables) {
+        if self.sampling.is_some() {
+            for pool in 0..tables.pools.len() {
+                self.asked[pool] = tables.asked(&self.work, pool, |flow| self.rates[flow]);
+            }
+        }
     }
 
     /// Background work comes to a machine before a visit: what the publications that are not simulated ask of it.
@@ -515,14 +529,9 @@ impl State {
 
     fn put_background(&mut self, tables: &Tables, pool: usize, machine: usize) {
         let open = self.nodes[tables.pools[pool].node].open.len().max(1) as f64;
-        let (mut visits, mut sum, mut squares) = (0.0, 0.0, 0.0);
-        for flow in 0..tables.flows.len() {
-            let rate = self.rate(tables, flow) / 1e9;
-            let work = self.work_now(tables, flow, pool);
-            visits += rate * work.visits;
-            sum += rate * work.sum;
-            squares += rate * work.squares;
-        }
+        let Work {
+            visits, sum, squares, ..
+        } = self.asked[pool];
         let factor = self.nodes[tables.pools[pool].node].slow * self.stretch[pool];
         // Who has no connection sends nothing.
         let online = f64::from(self.users.connected) / (self.users.wanted.len() as f64).max(1.0);
@@ -541,7 +550,7 @@ impl State {
         let gap = (now - from) as f64;
         let count = self
             .ziggurat
-            .poisson(&mut sampling.background, visits / open * hidden * gap);
+            .poisson(&mut sampling.background, visits / 1e9 / open * hidden * gap);
         if count == 0 || visits <= 0.0 {
             return;
         }
