@@ -125,12 +125,8 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         }
         return;
     }
-    let rounds = |time| {
-        session
-            .pace
-            .bytes_in(time)
-            .clamp(BUDGET_MIN, out.limits.outbox_bytes_max / 2)
-    };
+    let bytes_max = out.limits.outbox_bytes_max / 2;
+    let rounds = |time| session.pace.bytes_in(time).max(BUDGET_MIN).min(bytes_max);
     let bytes = match lane {
         Lane::Lossy => rounds(room.policy.deadline / 4),
         Lane::Latest => rounds(ROUND_TIME),
@@ -192,7 +188,7 @@ fn is_behind(session: &Session, lane: Lane, limits: &Limits) -> bool {
         && (session.outbox.is_stuck(lane) || session.outbox.is_over_soft(session.pace, limits))
 }
 
-/// What a subscriber that is behind is given at least at a time, bytes.
+/// What a subscriber that is behind is given at least at a time, bytes, where half of its outbox holds as much.
 pub const BUDGET_MIN: usize = 4 << 10;
 /// What a `latest` subscriber that is behind is given at most at a time: the last of it is no older than this, and
 /// what it takes to be written.

@@ -366,6 +366,23 @@ fn publish_in(
 }
 
 #[test]
+fn an_outbox_smaller_than_a_round_gives_rounds_of_half_of_it() {
+    let limits = Limits {
+        outbox_bytes_max: 4 << 10,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits, policy(Lane::Latest));
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    world.join(bob, "px:a");
+    world.read_on(bob, 0);
+    for n in 0..20 {
+        publish(&mut world, ann, &n.to_string(), "\"a value of some length\"");
+    }
+    world.read_on(bob, usize::MAX);
+    assert_eq!(texts(&mut world, bob).len(), 20);
+}
+
+#[test]
 fn what_is_fresh_or_not_at_all_is_left_out_before_a_reader_of_everything_is_too_slow() {
     let limits = Limits {
         outbox_bytes_max: 40_000,
