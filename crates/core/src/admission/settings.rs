@@ -113,7 +113,7 @@ impl Default for Admission {
                 ..Adaptive::default()
             },
             calls: Adaptive::default(),
-            stall_max: Duration::from_millis(50),
+            stall_max: Duration::from_millis(20),
             rates: Rates::default(),
             keys_max: 65_536,
         }

@@ -3,7 +3,8 @@
 //! Both begin alike: the limit is reached, and more comes. A burst is over when the line has been empty
 //! again within `patience`; then nobody had to be refused. A line that has stood for
 //! longer while answers came is an overload: waiting in it only adds to everyone's latency, so it is sent
-//! away and newcomers are refused at once, until for as long again nobody had to be.
+//! away and newcomers are refused at once, until for a second nobody had to be: a flood has pauses of its
+//! own, and a line that formed after each of them would make its share of everyone late.
 //! This is the distinction of controlled delay between good and bad queues (K. Nichols and V. Jacobson,
 //! "Controlling Queue Delay", ACM Queue 2012; B. Maurer, "Fail at Scale", ACM Queue 2015).
 //!
@@ -14,12 +15,15 @@
 //! ```text
 //!   calm ──(line stands for `patience`, answers coming)──► overloaded: no line
 //!    ▲                                                        │
-//!    └──────────(nobody refused for `patience`)◄──────────────┘
+//!    └──────────(nobody refused for a second)◄────────────────┘
 //! ```
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::moment::Moment;
+
+/// For how long nobody must have been refused for an overload to be over; no less than `patience`.
+const CALM: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -88,7 +92,7 @@ impl<T> Stall<T> {
     pub fn handle_admitted(&mut self, now: Moment) {
         if self
             .overloaded
-            .is_some_and(|refused| now.since(refused) >= self.patience)
+            .is_some_and(|refused| now.since(refused) >= self.patience.max(CALM))
         {
             self.overloaded = None;
         }
@@ -170,10 +174,10 @@ mod tests {
             stall.handle_admitted(ms(n));
             assert!(!stall.may_wait(ms(n)), "the overload lasts");
         }
-        stall.handle_admitted(ms(1_048));
+        stall.handle_admitted(ms(1_998));
         assert!(stall.is_overloaded());
-        stall.handle_admitted(ms(1_049));
-        assert!(stall.may_wait(ms(1_049)));
+        stall.handle_admitted(ms(1_999));
+        assert!(stall.may_wait(ms(1_999)));
     }
 
     #[test]

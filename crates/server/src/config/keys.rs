@@ -572,8 +572,8 @@ pub(super) static ADMISSION: Section = Section {
         key(
             "stall_max",
             duration("1ms", "10s"),
-            "\"50ms\"",
-            "How long publishes above the limit may stand in line while others are stored; then they and newcomers are rejected at once, `overloaded`, until nobody has to be for as long. While nothing at all is stored they wait up to twenty times this.",
+            "\"20ms\"",
+            "How long publishes above the limit may stand in line while others are stored; then they and newcomers are rejected at once, `overloaded`, until for a second nobody has to be. While nothing at all is stored they wait up to fifty times this.",
         ),
         open(
             "publishes",
