@@ -17,6 +17,7 @@ use crate::{
     join::{check_wishes, forbidden},
     moment::Moment,
     outbox::Lane,
+    planted::Bug,
     policy::unknown_namespace,
     request::{Exit, HistoryQuery, NewPublication, Request},
     room::Wants,
@@ -80,7 +81,10 @@ impl Shard {
     }
 
     fn on_command(&mut self, conn: ConnId, id: u32, command: Command, now: Moment) {
-        if let Err(reject) = self.take_command(conn, now) {
+        // Leaving is never refused: a client that has left must not be given the room's events any longer.
+        if !matches!(command, Command::Leave { .. })
+            && let Err(reject) = self.take_command(conn, now)
+        {
             return self.reject(conn, id, reject, now);
         }
         match command {
@@ -100,6 +104,9 @@ impl Shard {
     }
 
     fn on_ping(&mut self, conn: ConnId, id: u32, t0_ms: f64, now: Moment) {
+        if self.gate.planted.is(Bug::ShedPings) && self.is_shedding() {
+            return;
+        }
         let now_ms = self.setup.wall.at_us(now) as f64 / 1_000.0;
         let pong = Reply::Pong(Pong {
             t0_ms,

@@ -12,6 +12,7 @@ use crate::{
     members::Mirror,
     moment::Moment,
     outbox::Lane,
+    planted::Bug,
     request::{Attachment, Event, Request},
     room::{Attach, RoomId},
     shard::{ConnId, Pending, Shard, Ticketed, Timer},
@@ -38,7 +39,9 @@ impl Shard {
                 let Some(Ticketed { pending, permit }) = self.pending.remove(&ticket) else {
                     return;
                 };
-                self.read_answered(permit, Answered::by(&result), now);
+                if !self.keeps_place(&pending) {
+                    self.read_answered(permit, Answered::by(&result), now);
+                }
                 match pending {
                     Pending::History { conn, id } => {
                         self.answer_page(conn, id, result.map(Reply::History), now);
@@ -69,6 +72,12 @@ impl Shard {
             Event::Attached { room, nonce, result } => self.on_attached(&room, nonce, result, now),
             Event::Broken { room } => self.on_broken(&room),
         }
+    }
+
+    /// A planted bug.
+    fn keeps_place(&self, pending: &Pending) -> bool {
+        let is_gone = matches!(pending, Pending::History { conn, .. } if !self.is_ready(*conn));
+        is_gone && self.gate.planted.is(Bug::KeepReadPlace)
     }
 
     fn answer(&mut self, conn: ConnId, id: u32, lane: Lane, result: Result<Reply, Reject>, now: Moment) {
@@ -119,10 +128,9 @@ impl Shard {
         head.offset = publication.offset;
         room.last = Some(*head);
         self.counters.publications_total += 1;
-        if self.is_shed(room_id, publication.offset) {
-            return;
+        if self.is_shed(room_id) {
+            return self.leave_out(room_id, publication, now);
         }
-        self.tell_shed_in(room_id, publication.offset - 1, now);
         self.feed(room_id, Item::Publication(publication), now);
     }
 
@@ -297,6 +305,7 @@ impl Shard {
     pub(crate) fn on_request_timeout(&mut self, ticketed: Ticketed, now: Moment) {
         let Ticketed { pending, permit } = ticketed;
         match &pending {
+            Pending::Publish { .. } if self.gate.planted.is(Bug::KeepPublishPlace) => {}
             Pending::Publish { .. } => self.publish_answered(permit, Answered::Failed, now),
             Pending::History { .. } | Pending::Replay { .. } => {
                 self.read_answered(permit, Answered::Failed, now);

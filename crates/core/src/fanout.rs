@@ -25,6 +25,7 @@ use crate::{
     members::Mirror,
     moment::Moment,
     outbox::{Lane, Pile},
+    planted::Bug,
     room::{Room, RoomId},
     session::Session,
     state::serve,
@@ -57,6 +58,11 @@ pub fn walk(room_id: RoomId, room: &mut Room, visits: usize, out: &mut Outboxes<
     let begin = room.walk;
     let end = room.subscribers.len().min(begin + visits);
     for index in begin..end {
+        let is_last = index > 1 && index + 1 == room.subscribers.len();
+        if is_last && out.pile.planted.is(Bug::MissSubscriber) {
+            room.subscribers[index].seq = room.feed.end();
+            continue;
+        }
         visit(room_id, room, index, out);
     }
     room.walk = end;

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use tidegate_wire::{
-    Epoch, Offset, Position, Publication, RoomName,
+    Epoch, Offset, Payload, Position, Publication, RoomName,
     frame::{GapReason, MembersChange, Push},
 };
 
@@ -74,7 +74,7 @@ pub enum Item {
 struct Entry {
     item: Item,
     weight: u32,
-    /// A newer publication of its key has come, in the lane `latest`.
+    /// A newer publication of its key has come, in the lane `latest`; or it is left out for everyone.
     is_replaced: bool,
     /// When it came here.
     at: Moment,
@@ -287,6 +287,23 @@ impl Feed {
     pub fn push(&mut self, item: Item, conflates: bool, now: Moment) -> usize {
         let weight = self.push_walked(item, conflates, now);
         self.pending_bytes += weight;
+        weight
+    }
+
+    /// Adds a publication that is left out for everyone, whatever it says: enough of it to count it where it was wanted.
+    /// For those who come back it is not here. Returns its weight.
+    pub fn push_left_out(&mut self, publication: Publication, now: Moment) -> usize {
+        let offset = publication.offset;
+        let nothing = Publication {
+            data: Payload::Bytes(Bytes::new()),
+            from: Bytes::new(),
+            msg: Bytes::new(),
+            ..publication
+        };
+        let weight = self.push(Item::Publication(nothing), false, now);
+        let entry = self.entries.back_mut().expect("it was just pushed");
+        entry.is_replaced = true;
+        self.break_at(offset);
         weight
     }
 

@@ -12,10 +12,7 @@
 use std::{hash::BuildHasher, time::Duration};
 
 use foldhash::{SharedSeed, fast::SeedableRandomState};
-use tidegate_wire::{
-    Offset, Position, Reject, RejectCode, RoomName,
-    frame::{GapReason, Push},
-};
+use tidegate_wire::{Publication, Reject, RejectCode, RoomName};
 
 use crate::{
     admission::{
@@ -23,10 +20,10 @@ use crate::{
         Shedder, Stall, retry_ms,
     },
     counters::{GateCounters, LimitCounters},
-    feed::Item,
     join::PendingJoin,
     moment::Moment,
     outbox::Lane,
+    planted::{Bug, Planted},
     policy::Policies,
     request::{Address, HistoryQuery, NewPublication, Request},
     room::RoomId,
@@ -88,6 +85,7 @@ pub(crate) struct Gate {
     jitter: SeedableRandomState,
     answers: u64,
     counters: GateCounters,
+    pub(crate) planted: Planted,
 }
 
 impl Gate {
@@ -113,7 +111,15 @@ impl Gate {
             jitter: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             answers: 0,
             counters: GateCounters::default(),
+            planted: Planted::default(),
         }
+    }
+
+    #[cfg(feature = "planted")]
+    pub(crate) fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
+        self.line.planted = planted;
+        self.shedder.planted = planted;
     }
 
     /// The buckets of a new connection, if it has any.
@@ -327,7 +333,7 @@ impl Shard {
         let outcome = outcome.of(&permit, now);
         limiter.release(now, permit, outcome);
         self.gate.line.handle_answer(now);
-        if !self.gate.line.is_empty() {
+        if !self.gate.line.is_empty() && !self.gate.planted.is(Bug::HoldLine) {
             self.move_line(now);
         }
     }
@@ -336,7 +342,7 @@ impl Shard {
     fn move_line(&mut self, now: Moment) {
         while let Some(overdue) = self.gate.line.pop_overdue(now) {
             self.gate.line_bytes -= weight(&overdue.publish);
-            if self.is_ready(overdue.conn) {
+            if self.is_ready(overdue.conn) && !self.gate.planted.is(Bug::RefuseSilently) {
                 let reject = self.refuse_publish();
                 self.sessions[overdue.conn.index as usize].in_flight -= 1;
                 self.reject(overdue.conn, overdue.id, reject, now);
@@ -561,53 +567,33 @@ impl Shard {
         self.gate.shedder.try_admit(class)
     }
 
-    /// Whether a publication of a room is left out for all its subscribers here; they will be told.
-    pub(crate) fn is_shed(&mut self, room_id: RoomId, offset: Offset) -> bool {
+    /// Whether publications of a room are left out for all its subscribers here.
+    pub(crate) fn is_shed(&self, room_id: RoomId) -> bool {
+        self.rooms[room_id.0 as usize].policy.lane == Lane::Lossy && self.is_shedding()
+    }
+
+    /// Leaves a publication out for all its subscribers here. Each is told with the next that it gets, or
+    /// when it is looked at memory again.
+    pub(crate) fn leave_out(&mut self, room_id: RoomId, publication: Publication, now: Moment) {
         let room = &mut self.rooms[room_id.0 as usize];
-        if room.policy.lane != Lane::Lossy || !self.gate.shedder.is_shedding(Class::Lossy) {
-            return false;
+        self.gate.shedder.shed_total[Class::Lossy as usize] += room.subscribers.len() as u64;
+        let before = room.feed.bytes();
+        self.pending_bytes += room.feed.push_left_out(publication, now);
+        self.feeds_bytes = self.feeds_bytes - before + room.feed.bytes();
+        if !std::mem::replace(&mut room.has_left_out, true) {
+            self.gate.shed_rooms.push(room_id);
         }
-        // For those who come back it is not here: the engine has it.
-        room.feed.break_at(offset);
-        let subscribers = room.subscribers.len() as u64;
-        if subscribers > 0 {
-            self.gate.shedder.shed_total[Class::Lossy as usize] += subscribers;
-            self.counters.dropped_total += subscribers;
-            if room.shed == 0 {
-                self.gate.shed_rooms.push(room_id);
-            }
-            room.shed = room.shed.saturating_add(1);
-        }
-        true
     }
 
     /// Tells subscribers what was left out since they were last told.
     fn tell_shed(&mut self, now: Moment) {
         for room_id in std::mem::take(&mut self.gate.shed_rooms) {
-            // It may be gone, and its place used again: then nothing is missing there.
-            let room = self.rooms.get(room_id.0 as usize);
-            if let Some(last) = room.and_then(|room| room.last) {
-                self.tell_shed_in(room_id, last.offset, now);
+            // It may be gone, and its place used again.
+            let room = self.rooms.get_mut(room_id.0 as usize);
+            let is_untold = room.is_some_and(|room| std::mem::take(&mut room.has_left_out));
+            if is_untold && !self.gate.planted.is(Bug::ForgetShed) {
+                self.begin_walk(room_id, now);
             }
-        }
-    }
-
-    /// The same in one room, up to an offset: before what comes after it is delivered again.
-    pub(crate) fn tell_shed_in(&mut self, room_id: RoomId, offset: Offset, now: Moment) {
-        let room = &mut self.rooms[room_id.0 as usize];
-        let count = std::mem::take(&mut room.shed);
-        if count > 0 {
-            let position = Position {
-                epoch: room.epoch(),
-                offset,
-            };
-            let gap = Push::Gap {
-                room: room.name.clone(),
-                position,
-                reason: GapReason::Dropped,
-                count: count.into(),
-            };
-            self.feed(room_id, Item::Gap(gap), now);
         }
     }
 }

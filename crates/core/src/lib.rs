@@ -21,6 +21,7 @@ mod members;
 pub mod moment;
 mod outbox;
 mod pace;
+pub mod planted;
 pub mod policy;
 pub mod request;
 mod room;

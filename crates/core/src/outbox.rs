@@ -25,7 +25,12 @@ use bytes::Bytes;
 pub use tidegate_wire::Lane;
 use tidegate_wire::{parts::WHOLE_BYTES_MAX, ws::frame::split_server_frames};
 
-use crate::{limits::Limits, moment::Moment, pace::Pace};
+use crate::{
+    limits::Limits,
+    moment::Moment,
+    pace::Pace,
+    planted::{Bug, Planted},
+};
 
 /// Bytes a waiting frame costs beyond its own: its node and its share of the buffer.
 /// Counted against the bound, so that a million tiny frames cannot hide.
@@ -50,6 +55,7 @@ struct Node {
 pub struct Pile {
     nodes: Vec<Node>,
     free: Vec<u32>,
+    pub(crate) planted: Planted,
 }
 
 impl Pile {
@@ -77,7 +83,10 @@ impl Pile {
         self.free.push(index);
         // After a peak nothing may be waiting: give the memory back.
         if self.free.len() == self.nodes.len() && self.nodes.len() > 4096 {
-            *self = Self::default();
+            *self = Self {
+                planted: self.planted,
+                ..Self::default()
+            };
         }
         node
     }
@@ -168,8 +177,8 @@ impl Turns {
     }
 
     /// A frame of `lane` went out; `heads` is what is left.
-    fn done(&mut self, lane: Lane, len: usize, heads: &[u32; 4]) {
-        if lane == Lane::Control {
+    fn done(&mut self, lane: Lane, len: usize, heads: &[u32; 4], planted: Planted) {
+        if lane == Lane::Control || planted.is(Bug::StarveLanes) {
             return;
         }
         if self.owed & lane.bit() != 0 {
@@ -298,9 +307,34 @@ impl Outbox {
             skip = 0;
             count += 1;
             heads[lane as usize] = node.next;
-            turns.done(lane, node.frame.len(), &heads);
+            turns.done(lane, node.frame.len(), &heads, pile.planted);
         }
         count
+    }
+
+    /// The lanes of the pieces that `fill` shows, in their order; returns how many, and the lanes in which more waits
+    /// behind them, one bit each.
+    pub fn fill_lanes(&self, pile: &Pile, lanes: &mut [Lane]) -> (usize, u8) {
+        let mut heads = self.lists.map(|list| list.head);
+        let mut turns = self.turns;
+        let mut is_begun = self.written > 0;
+        let mut count = 0;
+        while count < lanes.len() {
+            let lane = match std::mem::take(&mut is_begun) {
+                true => Some(self.lane),
+                false => turns.next(&heads),
+            };
+            let Some(lane) = lane else {
+                break;
+            };
+            let node = &pile.nodes[heads[lane as usize] as usize];
+            lanes[count] = lane;
+            count += 1;
+            heads[lane as usize] = node.next;
+            turns.done(lane, node.frame.len(), &heads, pile.planted);
+        }
+        let rest = Lane::ALL.into_iter().filter(|lane| heads[*lane as usize] != NONE);
+        (count, rest.fold(0, |bits, lane| bits | lane.bit()))
     }
 
     /// The first `len` bytes of what `fill` showed were written.
@@ -329,7 +363,7 @@ impl Outbox {
             self.written = 0;
             len -= left;
             self.turns
-                .done(lane, frame_len, &self.lists.map(|list| list.head));
+                .done(lane, frame_len, &self.lists.map(|list| list.head), pile.planted);
         }
     }
 

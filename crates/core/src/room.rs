@@ -151,8 +151,8 @@ pub struct Room {
     pub mirror: Option<Box<Mirror>>,
     /// Counts the times it became empty, so that an old linger ends nothing.
     pub lingers: u32,
-    /// Publications left out for all, while the server sheds, that were not told yet.
-    pub shed: u32,
+    /// Something was left out for all, while the server sheds, and no walk that tells it has begun since.
+    pub has_left_out: bool,
     /// Places of publishes that are stored, and wait for the walk under way.
     pub unwalked: Vec<Permit>,
 }
@@ -181,7 +181,7 @@ impl Room {
             state_readers: 0,
             mirror: None,
             lingers: 0,
-            shed: 0,
+            has_left_out: false,
             unwalked: Vec::new(),
         }
     }

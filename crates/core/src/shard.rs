@@ -444,6 +444,17 @@ impl Shard {
         }
     }
 
+    /// The lanes of the pieces that `outbox` shows, in their order: how many, and the lanes in which more waits behind
+    /// them, one bit each.
+    pub fn outbox_lanes(&self, conn: ConnId, lanes: &mut [Lane]) -> (usize, u8) {
+        match self.is_alive(conn) {
+            true => self.sessions[conn.index as usize]
+                .outbox
+                .fill_lanes(&self.pile, lanes),
+            false => (0, 0),
+        }
+    }
+
     /// Bytes waiting in the outbox.
     pub fn outbox_bytes(&self, conn: ConnId) -> usize {
         match self.is_alive(conn) {

@@ -10,7 +10,7 @@ use tidegate_core::{
 };
 use tidegate_wire::{
     Reject, RejectCode, ServerFrame,
-    frame::{Command, GapReason, Join, Ok as Reply, Push},
+    frame::{Command, Filter, GapReason, Join, Ok as Reply, Push, Wishes},
 };
 use world::*;
 
@@ -244,16 +244,24 @@ fn a_rate_is_refused_with_the_time_until_it_allows_more() {
     world.advance(MS * wait_ms);
     world.publish(one, "chat:a", "1").unwrap();
 
-    // A connection has rates of its own, for everything but pings.
+    // A connection has rates of its own, for everything but pings and leaving: who has left must not be given any more.
+    world.join(two, "chat:a");
+    let filter = Filter {
+        room: room("chat:b"),
+        wishes: Wishes::default(),
+    };
     let mut refused = 0;
     for _ in 0..60 {
-        world.send(two, Command::Leave { room: room("chat:a") });
+        world.send(two, Command::Filter(filter.clone()));
         world.send(two, Command::Ping { t0_ms: 0.0 });
         world.turn();
         refused += usize::from(world.reply(two).unwrap_err().code == RejectCode::RateLimited);
         assert!(matches!(world.reply(two), Ok(Reply::Pong(_))));
     }
     assert!((10..=20).contains(&refused), "{refused}");
+    world.send(two, Command::Leave { room: room("chat:a") });
+    world.turn();
+    assert_eq!(world.reply(two), Ok(Reply::Left));
 }
 
 #[test]
@@ -350,6 +358,72 @@ fn who_resumes_a_lossy_room_after_shedding_misses_nothing_that_is_kept() {
     };
     assert_eq!(world.join_with(bob, since).replayed, 2);
     assert_eq!(world.received(bob, "pos:a").len(), 2);
+}
+
+#[test]
+fn what_is_shed_is_told_to_those_who_wanted_it_and_counted_for_each() {
+    let lossy = Policy {
+        lane: Lane::Lossy,
+        ..Policy::with_defaults("pos")
+    };
+    let mut world = World::with_policies(limits(), [lossy]);
+    let ann = world.connect("ann");
+    let (all, some, late) = (world.connect("all"), world.connect("some"), world.connect("late"));
+    world.join(all, "pos:a");
+    let one_key = Join {
+        wishes: Wishes {
+            keys: Some(vec!["x".into()]),
+            max_rate: None,
+        },
+        ..plain_join("pos:a")
+    };
+    world.join_with(some, one_key);
+    world.shard.handle_pressure(Pressure::of(75, 100), world.now);
+    for (n, key) in ["x", "y", "y"].into_iter().enumerate() {
+        world.send(ann, keyed_command("pos:a", key, &n.to_string()));
+        world.turn();
+    }
+    world.join(late, "pos:a");
+    world.send(ann, keyed_command("pos:a", "x", "3"));
+    world.turn();
+    world.shard.handle_pressure(Pressure::of(75, 100), world.now);
+    world.turn();
+    for (reader, count) in [(all, 4), (some, 2), (late, 1)] {
+        let told: Vec<(GapReason, u64)> = world.pushes(reader).iter().map(gap).collect();
+        assert_eq!(told, [(GapReason::Dropped, count)]);
+    }
+    assert_eq!(world.shard.counters().dropped_total, 7);
+    assert_eq!(world.shard.waiting().pending_bytes, 0);
+}
+
+#[test]
+fn who_is_behind_when_the_server_sheds_is_told_of_all_it_did_not_get() {
+    let lossy = Policy {
+        lane: Lane::Lossy,
+        ..Policy::with_defaults("pos")
+    };
+    let mut world = World::with_policies(limits(), [lossy]);
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    world.join(bob, "pos:a");
+    world.read_on(bob, 0);
+    world.publish(ann, "pos:a", "1").unwrap();
+    for n in 2..=4 {
+        // Behind a frame that was not taken.
+        world.publish(ann, "pos:a", &n.to_string()).unwrap();
+    }
+    world.shard.handle_pressure(Pressure::of(75, 100), world.now);
+    world.publish(ann, "pos:a", "5").unwrap();
+    for _ in 0..30 {
+        world.advance(MS * 100);
+        world.shard.handle_pressure(Pressure::of(10, 100), world.now);
+        world.turn();
+    }
+    world.read_on(bob, usize::MAX);
+    world.publish(ann, "pos:a", "6").unwrap();
+    let got = world.received(bob, "pos:a");
+    assert_eq!(got, [(1, "1".to_owned()), (6, "6".to_owned())]);
+    let told: u64 = world.pushes(bob).iter().map(|push| gap(push).1).sum();
+    assert_eq!(told, 4);
 }
 
 fn gap(push: &Push) -> (GapReason, u64) {

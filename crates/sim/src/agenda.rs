@@ -44,6 +44,8 @@ pub enum Happening {
     Events(usize, u32, Vec<Event>),
     /// Everyone a shard sent away must be gone, if that is still the same server; the next takes its place.
     Gone(usize, u32),
+    /// When all is calm again someone publishes: the how manieth.
+    Probe(usize),
     /// The faults end.
     Heal,
 }

@@ -11,8 +11,6 @@ use tidegate_core::Moment;
 use tidegate_wire::Command;
 
 const IN_FLIGHT_MAX: usize = 16;
-const WAITING_MAX: usize = 1_000;
-const TRIES_MAX: u32 = 8;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command until it is answered.
@@ -28,8 +26,10 @@ pub struct Call {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Calls {
+    tries_max: u32,
+    waiting_max: usize,
     publishes: VecDeque<Call>,
     reads: VecDeque<Call>,
     in_flight: BTreeMap<u32, Call>,
@@ -39,9 +39,22 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// None; each is tried so often, and so many wait at most.
+    pub fn new(tries_max: u32, waiting_max: usize) -> Self {
+        Self {
+            tries_max,
+            waiting_max,
+            publishes: VecDeque::new(),
+            reads: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            order: 0,
+            given_up: 0,
+        }
+    }
+
     /// Takes a command in, unless too many wait.
     pub fn add(&mut self, command: Command) {
-        if self.len() >= WAITING_MAX {
+        if self.len() >= self.waiting_max {
             return;
         }
         self.order += 1;
@@ -107,7 +120,7 @@ impl Calls {
     /// It may succeed later.
     pub fn put_back(&mut self, mut call: Call, not_before: Moment) {
         call.tries += 1;
-        if call.tries >= TRIES_MAX {
+        if call.tries >= self.tries_max {
             self.given_up += 1;
             return;
         }

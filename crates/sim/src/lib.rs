@@ -19,6 +19,7 @@ mod network;
 pub mod plan;
 pub mod presence;
 pub mod shrink;
+mod strain;
 pub mod trace;
 pub mod view;
 pub mod wanted;

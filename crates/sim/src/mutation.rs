@@ -1,6 +1,9 @@
 //! Planted bugs: what the simulation must find. They sit where the simulated world touches
-//! a shard, or in the policies it is given, never inside it, so that the shard that is checked
-//! is the one that is shipped. `docs/simulation.md` lists them.
+//! a shard, or in the policies it is given, so that the shard that is checked is the one that is
+//! shipped; but for those that only its inside can have ([`Bug`]), which exist with the feature
+//! `planted` of `tidegate-core` alone. `docs/simulation.md` lists them.
+
+use tidegate_core::planted::Bug;
 
 use crate::chance::Chance;
 
@@ -87,6 +90,34 @@ pub enum Mutation {
     MissKey,
     /// A state shows what was replaced.
     ShowReplaced,
+    /// However much of a lane leaves, those below it wait until it is empty.
+    StarveLanes,
+    /// A walk never reaches the last of three subscribers or more.
+    MissSubscriber,
+    /// An answer makes place, and nobody who waits for one is let in.
+    HoldLine,
+    /// Of those who wait for a place the last goes first.
+    LastFirst,
+    /// Who waited for a place in vain is not told.
+    RefuseSilently,
+    /// A publish that was not answered in time keeps its place.
+    KeepPublishPlace,
+    /// A page of history whose reader is gone keeps its place.
+    KeepReadPlace,
+    /// What should give way last goes first.
+    ShedReversed,
+    /// Pings are not answered while anything gives way.
+    ShedPings,
+    /// What was left out while memory is short is not told.
+    ForgetShed,
+    /// Memory is said to be shorter than it is.
+    OverstatePressure,
+    /// Memory is there again, and the shard is not told.
+    ForgetRelief,
+    /// The engine grants what is above a rate.
+    IgnoreRates,
+    /// A refusal does not say when to try again.
+    ForgetRetry,
 }
 
 impl Mutation {
@@ -132,7 +163,38 @@ impl Mutation {
         Self::ForgetDelete,
         Self::MissKey,
         Self::ShowReplaced,
+        Self::StarveLanes,
+        Self::MissSubscriber,
+        Self::HoldLine,
+        Self::LastFirst,
+        Self::RefuseSilently,
+        Self::KeepPublishPlace,
+        Self::KeepReadPlace,
+        Self::ShedReversed,
+        Self::ShedPings,
+        Self::ForgetShed,
+        Self::OverstatePressure,
+        Self::ForgetRelief,
+        Self::IgnoreRates,
+        Self::ForgetRetry,
     ];
+
+    /// The bug of the shard that it is, if it is one.
+    pub fn bug(self) -> Option<Bug> {
+        match self {
+            Self::StarveLanes => Some(Bug::StarveLanes),
+            Self::MissSubscriber => Some(Bug::MissSubscriber),
+            Self::HoldLine => Some(Bug::HoldLine),
+            Self::LastFirst => Some(Bug::LastFirst),
+            Self::RefuseSilently => Some(Bug::RefuseSilently),
+            Self::KeepPublishPlace => Some(Bug::KeepPublishPlace),
+            Self::KeepReadPlace => Some(Bug::KeepReadPlace),
+            Self::ShedReversed => Some(Bug::ShedReversed),
+            Self::ShedPings => Some(Bug::ShedPings),
+            Self::ForgetShed => Some(Bug::ForgetShed),
+            _ => None,
+        }
+    }
 }
 
 /// The bug planted in one part of a run, and when it strikes.
@@ -156,6 +218,11 @@ impl Planted {
     /// Whether this bug is planted here at all.
     pub fn is(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
+    }
+
+    /// The bug that is planted inside a shard, if it is one of those.
+    pub fn bug(&self) -> Option<Bug> {
+        self.mutation.and_then(Mutation::bug)
     }
 
     /// Whether it strikes at this chance to do so: only at one of the first twenty.

@@ -51,6 +51,10 @@ pub struct Mark {
     /// Since when everything was written that was put out, and no turn was held up.
     pub idle_since: Moment,
     pub heads: Rc<BTreeMap<RoomName, Head>>,
+    /// The shard had taken so many messages of the connection,
+    pub taken: u64,
+    /// and so many when there was time enough for every answer.
+    pub taken_long_ago: u64,
 }
 
 /// A connection was closed because it was sent away.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_core::{
-    Lane, Limits, Moment, Policy,
+    Admission, Lane, Limits, Moment, Policy,
     drain::Pacing,
     policy::{Retention, StatePolicy},
 };
 use tidegate_wire::{RoomName, frame::Wishes};
 
-use crate::chance::Chance;
+use crate::{chance::Chance, strain::strain};
 
 /// One in so many runs has thousands of clients.
 const CROWD_ONE_IN: u64 = 150;
@@ -205,6 +205,11 @@ pub enum Action {
     Replace {
         pacing: Pacing,
     },
+    /// So much of the process's memory is used for a while.
+    Pressure {
+        percent: u8,
+        time: Duration,
+    },
     /// A shard sends some of a hundred elsewhere.
     Rebalance {
         shard: usize,
@@ -231,6 +236,9 @@ pub struct Plan {
     pub clients: usize,
     pub shards: usize,
     pub limits: Limits,
+    pub admission: Admission,
+    /// More is asked for than is let in.
+    pub is_strained: bool,
     pub policies: Vec<Policy>,
     pub rooms: Vec<RoomName>,
     /// Some publications promise less than their namespace.
@@ -278,6 +286,8 @@ impl Plan {
             deletes: chance.one_in(2),
             keys: chance.pick(&[1, 3, 8, 40]),
             limits: limits(&mut chance, is_big),
+            admission: Admission::default(),
+            is_strained: false,
             policies: names.iter().map(|name| policy(name, &mut chance)).collect(),
             rooms,
             pace: Pace {
@@ -299,6 +309,7 @@ impl Plan {
             plan.actions.push((at, action));
         }
         plan.actions.sort_by_key(|(at, _)| *at);
+        strain(&mut plan);
         plan
     }
 

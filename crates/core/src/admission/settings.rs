@@ -70,7 +70,7 @@ impl Adaptive {
 /// Token buckets; none is no limit. Those of rooms and namespaces stand in their policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// Commands of one connection, pings excepted.
+    /// Commands of one connection, pings and leaving excepted.
     pub connection_commands: Option<Rate>,
     /// Publishes of one connection.
     pub connection_publishes: Option<Rate>,

@@ -19,7 +19,10 @@
 
 use std::time::Duration;
 
-use crate::moment::Moment;
+use crate::{
+    moment::Moment,
+    planted::{Bug, Planted},
+};
 
 /// How close something is to its bound: 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
@@ -121,6 +124,7 @@ pub struct Shedder {
     calm_since: Option<Moment>,
     /// What was refused, by class.
     pub shed_total: [u64; 4],
+    pub(crate) planted: Planted,
 }
 
 impl Shedder {
@@ -135,6 +139,7 @@ impl Shedder {
             refused: 0,
             calm_since: None,
             shed_total: [0; 4],
+            planted: Planted::default(),
         }
     }
 
@@ -174,6 +179,9 @@ impl Shedder {
 
     /// Whether a class is refused.
     pub fn is_shedding(&self, class: Class) -> bool {
+        if self.planted.is(Bug::ShedReversed) {
+            return Class::SHEDDABLE[4 - self.refused..].contains(&class);
+        }
         Class::SHEDDABLE[..self.refused].contains(&class)
     }
 }

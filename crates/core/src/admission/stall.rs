@@ -20,7 +20,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::moment::Moment;
+use crate::{
+    moment::Moment,
+    planted::{Bug, Planted},
+};
 
 /// For how long nobody must have been refused for an overload to be over; no less than `patience`.
 const CALM: Duration = Duration::from_secs(1);
@@ -39,6 +42,7 @@ pub struct Stall<T> {
     overloaded: Option<Moment>,
     /// Those who waited, however it ended.
     pub waited_total: u64,
+    pub(crate) planted: Planted,
 }
 
 impl<T> Stall<T> {
@@ -52,6 +56,7 @@ impl<T> Stall<T> {
             answered: now,
             overloaded: None,
             waited_total: 0,
+            planted: Planted::default(),
         }
     }
 
@@ -109,7 +114,11 @@ impl<T> Stall<T> {
 
     /// The next who waits, for a place.
     pub fn pop(&mut self) -> Option<T> {
-        self.line.pop_front().map(|(_, waiting)| waiting)
+        let next = match self.planted.is(Bug::LastFirst) {
+            true => self.line.pop_back(),
+            false => self.line.pop_front(),
+        };
+        next.map(|(_, waiting)| waiting)
     }
 
     /// One who is to be refused now; call it until there is none.

@@ -615,7 +615,7 @@ pub(super) static ADMISSION: Section = Section {
             "connection_commands",
             count(0, 1_000_000_000),
             "0",
-            "Commands of one connection, pings excepted; beyond it rejected, `rate_limited`.",
+            "Commands of one connection, pings and leaving excepted; beyond it rejected, `rate_limited`.",
         ),
         key(
             "connection_publishes",

@@ -66,6 +66,9 @@ impl Client {
 
     /// Nothing waited for this client when its shard was as far as the mark says.
     pub fn marked(&self, mark: &Mark, rooms: &Rooms) -> Result<(), Violation> {
+        if self.is_open {
+            self.asked.check_mark(mark)?;
+        }
         for (name, head) in mark.heads.iter() {
             let joined = self.rooms.get(name).filter(|room| room.is_joined);
             if let (Some(state), Some(truth)) = (joined, rooms.get(name)) {
@@ -93,6 +96,9 @@ impl Client {
         now: Moment,
         out: &mut Vec<Out>,
     ) -> Result<(), Violation> {
+        if let ServerFrame::Reply { id, .. } = &frame {
+            self.asked.answered(*id)?;
+        }
         match frame {
             ServerFrame::Reply {
                 id,
@@ -100,8 +106,13 @@ impl Client {
             } => self.on_reply(id, reply, rooms, now, out),
             ServerFrame::Reply {
                 id,
-                result: Err(reject),
-            } => self.on_reject(id, &reject, now, out),
+                result: Err(mut reject),
+            } => {
+                if self.planted.strikes(Mutation::ForgetRetry) {
+                    reject.retry_after_ms = None;
+                }
+                self.on_reject(id, &reject, now, out)
+            }
             ServerFrame::Push(push) => self.on_push(push, rooms, now, out),
         }
     }
@@ -118,6 +129,7 @@ impl Client {
             Reply::Connected(connected) if id == self.connect_id => self.on_connected(&connected, now, out),
             Reply::Joined(joined) => return self.on_joined(id, &joined, rooms, now, out),
             Reply::Published(published) => {
+                self.asked.stored(id)?;
                 let Some(call) = self.calls.answered(id) else {
                     return Ok(());
                 };
@@ -184,7 +196,7 @@ impl Client {
         state.is_joined = true;
         state.view.on_joined(joined, &join, truth, &self.limits, now)?;
         if state.options.wishes != join.wishes {
-            self.send_filter(&name, out);
+            self.send_filter(&name, now, out);
         }
         Ok(())
     }
@@ -197,6 +209,15 @@ impl Client {
         out: &mut Vec<Out>,
     ) -> Result<(), Violation> {
         let is_retryable = reject.code.number() < 200;
+        // Whose slot has come may come back at once.
+        let is_told = reject.retry_after_ms.is_some_and(|ms| ms > 0) || reject.code == RejectCode::Draining;
+        if is_retryable && !is_told {
+            return broken("reject", format!("it does not say when to try again: {reject:?}"));
+        }
+        let is_overload = matches!(reject.code, RejectCode::Overloaded);
+        if self.expects_calm && is_overload {
+            return broken("calm", format!("nothing is too much any more: {reject:?}"));
+        }
         let wait = u64::from(reject.retry_after_ms.unwrap_or(1_000));
         // A slot is a time of one's own already.
         let jitter = match reject.code {
@@ -206,7 +227,11 @@ impl Client {
         let after = now + Duration::from_micros(wait * (1_000 + jitter));
         if let Some(call) = self.calls.answered(id) {
             if is_retryable {
+                let given_up = self.calls.given_up;
                 self.calls.put_back(call, after);
+                if self.expects_calm && self.calls.given_up > given_up {
+                    return broken("calm", format!("tried in vain: {reject:?}"));
+                }
             } else if reject.code != RejectCode::Disabled {
                 return broken("reject", format!("{:?}: {reject:?}", call.command));
             }
@@ -215,12 +240,21 @@ impl Client {
             let is_joined = reject.code == RejectCode::AlreadyJoined;
             if is_joined {
                 // An earlier join was done after all, from a place that is not known: begin again.
-                self.send(Command::Leave { room: name.clone() }, out);
+                self.send(Command::Leave { room: name.clone() }, now, out);
             }
             let Some(room) = self.rooms.get_mut(&name).filter(|_| is_retryable || is_joined) else {
                 return broken("reject", format!("a join of {name:?}: {reject:?}"));
             };
             room.retry_at = Some(after);
+        } else if let Some(name) = self.filters.remove(&id) {
+            // Unless something else was asked for since then.
+            let room = self
+                .rooms
+                .get_mut(&name)
+                .filter(|room| is_retryable && room.is_joined);
+            if let Some(room) = room.filter(|room| room.asked == room.options.wishes) {
+                room.filter_at = Some(after);
+            }
         } else if id == self.refresh_id {
             self.refresh_at = Some(now + REFRESH_RETRY);
         }
@@ -228,13 +262,13 @@ impl Client {
     }
 
     /// The state that was on its way ended: it is asked for once more.
-    fn join_anew(&mut self, name: &RoomName, out: &mut Vec<Out>) {
+    fn join_anew(&mut self, name: &RoomName, now: Moment, out: &mut Vec<Out>) {
         if let Some(room) = self.rooms.get_mut(name) {
             room.is_joined = false;
             room.view = View::default();
             self.filters.retain(|_, other| other != name);
-            self.send(Command::Leave { room: name.clone() }, out);
-            self.send_join(name, out);
+            self.send(Command::Leave { room: name.clone() }, now, out);
+            self.send_join(name, now, out);
         }
     }
 
@@ -280,7 +314,7 @@ impl Client {
                     let was_loading = state.view.is_replaying();
                     state.view.on_gap(position, reason, count, truth, now)?;
                     if was_loading && !matches!(reason, GapReason::Conflated) {
-                        self.join_anew(&room, out);
+                        self.join_anew(&room, now, out);
                     }
                 }
             }

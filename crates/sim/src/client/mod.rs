@@ -5,6 +5,7 @@
 //!   open ─► connect (with every room to resume) ─► connected ─► closed ─► waits, full jitter ─► open
 //! ```
 
+mod asked;
 mod frames;
 
 use std::{
@@ -51,6 +52,8 @@ pub enum Out {
 /// The truth a client is checked against.
 pub type Rooms = BTreeMap<RoomName, EngineRoom>;
 
+use asked::Asked;
+
 /// How far a client has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -72,6 +75,8 @@ pub struct RoomState {
     asked: Wishes,
     join_id: u32,
     retry_at: Option<Moment>,
+    /// When to ask for the wishes again, that were refused.
+    filter_at: Option<Moment>,
 }
 
 /// See the module.
@@ -81,6 +86,9 @@ pub struct Client {
     pub state: State,
     pub rooms: BTreeMap<RoomName, RoomState>,
     pub calls: Calls,
+    pub asked: Asked,
+    /// Nothing that it asks is too much.
+    pub expects_calm: bool,
     /// Live events since the world looked: which room, which offset, what they promise.
     pub live: Vec<(RoomName, u64, Option<Lane>)>,
     pub acknowledged: u64,
@@ -134,7 +142,13 @@ impl Client {
             link,
             state: State::Idle,
             rooms: BTreeMap::new(),
-            calls: Calls::default(),
+            // What is refused again and again would be tried for longer than the run.
+            calls: match plan.is_strained {
+                true => Calls::new(3, 100),
+                false => Calls::new(8, 1_000),
+            },
+            asked: Asked::default(),
+            expects_calm: false,
             live: Vec::new(),
             acknowledged: 0,
             told: None,
@@ -180,7 +194,7 @@ impl Client {
         self.end(now);
     }
 
-    pub fn join(&mut self, room: &RoomName, options: JoinOptions, out: &mut Vec<Out>) {
+    pub fn join(&mut self, room: &RoomName, options: JoinOptions, now: Moment, out: &mut Vec<Out>) {
         if self.rooms.contains_key(room) {
             return;
         }
@@ -191,21 +205,22 @@ impl Client {
             asked: Wishes::default(),
             join_id: 0,
             retry_at: None,
+            filter_at: None,
         };
         self.rooms.insert(room.clone(), state);
         if self.state == State::Connected {
-            self.send_join(room, out);
+            self.send_join(room, now, out);
         }
     }
 
-    pub fn leave(&mut self, room: &RoomName, out: &mut Vec<Out>) {
+    pub fn leave(&mut self, room: &RoomName, now: Moment, out: &mut Vec<Out>) {
         let Some(state) = self.rooms.remove(room) else {
             return;
         };
         self.joins.remove(&state.join_id);
         self.filters.retain(|_, name| name != room);
         if self.state == State::Connected {
-            self.send(Command::Leave { room: room.clone() }, out);
+            self.send(Command::Leave { room: room.clone() }, now, out);
         } else if state.join_id != 0 {
             self.left.insert(room.clone());
         }
@@ -213,13 +228,13 @@ impl Client {
 
     /// Wants something else of a room. What is under way is not changed: a join that is says
     /// so when it is done.
-    pub fn filter(&mut self, name: &RoomName, wishes: &Wishes, out: &mut Vec<Out>) {
+    pub fn filter(&mut self, name: &RoomName, wishes: &Wishes, now: Moment, out: &mut Vec<Out>) {
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
         room.options.wishes = wishes.clone();
         if room.is_joined {
-            self.send_filter(name, out);
+            self.send_filter(name, now, out);
         }
     }
 
@@ -284,6 +299,7 @@ impl Client {
             return out.push(Out::Close);
         }
         self.is_open = true;
+        self.asked.clear();
         self.sent = 0;
         self.reader = Reader::new(Role::Client, 16 << 20, self.link.deflate);
         self.parts = ServerReader::new(self.link.codec);
@@ -294,7 +310,7 @@ impl Client {
             resume,
             ..Connect::default()
         };
-        self.connect_id = self.send(Command::Connect(connect), out);
+        self.connect_id = self.send(Command::Connect(connect), now, out);
     }
 
     /// The socket is gone.
@@ -331,7 +347,11 @@ impl Client {
             State::Waiting => self.retry_at,
             State::Connecting => self.open_by,
             State::Connected => {
-                let rooms = self.rooms.values().filter_map(|room| room.retry_at);
+                let rooms = self
+                    .rooms
+                    .values()
+                    .flat_map(|room| [room.retry_at, room.filter_at])
+                    .flatten();
                 let times = [
                     Some(self.ping_at),
                     self.silent_at,
@@ -396,6 +416,7 @@ impl Client {
                 publish.msg = format!("again-{}", self.id).into();
             }
         });
+        self.asked.clear();
         self.joins.clear();
         self.filters.clear();
         self.left.clear();
@@ -406,6 +427,7 @@ impl Client {
             room.is_joined = false;
             room.join_id = 0;
             room.retry_at = None;
+            room.filter_at = None;
         }
     }
 
@@ -416,11 +438,11 @@ impl Client {
         self.state = State::Connected;
         self.plan_refresh(connected.expires_in_ms, now);
         for room in std::mem::take(&mut self.left) {
-            self.send(Command::Leave { room }, out);
+            self.send(Command::Leave { room }, now, out);
         }
         let unasked = self.rooms.iter().filter(|(_, room)| room.join_id == 0);
         for name in unasked.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.send_join(&name, out);
+            self.send_join(&name, now, out);
         }
         self.work(now, out);
     }
@@ -448,12 +470,18 @@ impl Client {
                 id: self.next_id,
                 command: command.clone(),
             };
+            self.asked.add(self.next_id, self.sent, &request.command, now);
             out.push(Out::Send(encode(self.link.codec, &request)));
         }
         let is_due = |room: &RoomState| room.retry_at.is_some_and(|at| at <= now);
         let due = self.rooms.iter().filter(|(_, room)| is_due(room));
         for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.send_join(&name, out);
+            self.send_join(&name, now, out);
+        }
+        let is_due = |room: &RoomState| room.filter_at.is_some_and(|at| at <= now);
+        let due = self.rooms.iter().filter(|(_, room)| is_due(room));
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.send_wishes(&name, now, out);
         }
         if self.refresh_at.is_some_and(|at| at <= now) {
             self.refresh(now, out);
@@ -462,20 +490,21 @@ impl Client {
             let patience = self.limits.ping_interval;
             self.ping_at = now + patience;
             self.silent_at = Some(self.silent_at.unwrap_or(now + patience * 2));
-            self.ping_id = self.send(Command::Ping { t0_ms: 0.0 }, out);
+            self.ping_id = self.send(Command::Ping { t0_ms: 0.0 }, now, out);
         }
     }
 
     fn refresh(&mut self, now: Moment, out: &mut Vec<Out>) {
         self.refresh_at = None;
         let token = self.token(now);
-        self.refresh_id = self.send(Command::Refresh { token }, out);
+        self.refresh_id = self.send(Command::Refresh { token }, now, out);
     }
 
-    fn send_join(&mut self, name: &RoomName, out: &mut Vec<Out>) {
+    fn send_join(&mut self, name: &RoomName, now: Moment, out: &mut Vec<Out>) {
         let (id, join) = self.join_body(name);
         let command = Command::Join(join);
         self.sent += 1;
+        self.asked.add(id, self.sent, &command, now);
         out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
     }
 
@@ -514,26 +543,35 @@ impl Client {
         (id, join)
     }
 
-    fn send_filter(&mut self, name: &RoomName, out: &mut Vec<Out>) {
+    fn send_filter(&mut self, name: &RoomName, now: Moment, out: &mut Vec<Out>) {
+        if let Some(state) = self.rooms.get_mut(name) {
+            state.view.on_filter(&state.options.wishes);
+            self.send_wishes(name, now, out);
+        }
+    }
+
+    /// Asks for the wishes of a room, for the first time or once more.
+    fn send_wishes(&mut self, name: &RoomName, now: Moment, out: &mut Vec<Out>) {
         let Some(state) = self.rooms.get_mut(name) else {
             return;
         };
+        state.filter_at = None;
         let room = name.clone();
         let mut wishes = state.options.wishes.clone();
-        state.view.on_filter(&wishes);
         let before = std::mem::replace(&mut state.asked, wishes.clone());
         if self.planted.strikes(Mutation::IgnoreFilter) {
             wishes = before;
         }
         alter(&self.planted, &mut wishes);
-        let id = self.send(Command::Filter(Filter { room, wishes }), out);
+        let id = self.send(Command::Filter(Filter { room, wishes }), now, out);
         self.filters.insert(id, name.clone());
     }
 
-    fn send(&mut self, command: Command, out: &mut Vec<Out>) -> u32 {
+    fn send(&mut self, command: Command, now: Moment, out: &mut Vec<Out>) -> u32 {
         self.next_id += 1;
         self.sent += 1;
         let id = self.next_id;
+        self.asked.add(id, self.sent, &command, now);
         out.push(Out::Send(encode(self.link.codec, &Request { id, command })));
         id
     }

@@ -22,7 +22,12 @@ const STATE_MAX: usize = 64 << 10;
 
 impl Node {
     /// The bounds, after every turn.
-    pub(super) fn check(&mut self, outside: &Outside<'_>) -> Result<(), Violation> {
+    pub(super) fn check(&mut self, now: Moment, outside: &Outside<'_>) -> Result<(), Violation> {
+        if let Some(violation) = self.found.take() {
+            return Err(violation);
+        }
+        self.check_shed(now)?;
+        self.check_lines()?;
         let limits = &self.setup.limits;
         let waiting = self.shard.waiting();
         if waiting.sessions != self.links.len() {
@@ -76,6 +81,17 @@ impl Node {
         Ok(())
     }
 
+    /// Nobody waits for a place while there is one, and no more wait than may.
+    fn check_lines(&self) -> Result<(), Violation> {
+        for limit in self.shard.gate_counters().limits {
+            let is_free = limit.waiting > 0 && limit.in_flight < limit.limit;
+            if is_free || limit.waiting > self.setup.limits.requests_max as u64 {
+                return broken("line", format!("{limit:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a publication that was put out to its subscriber at `stamp` was in time: in
     /// `reliable` with all subscribers of the shard visited at most so often in between, in
     /// `lossy` before its deadline.
@@ -117,6 +133,10 @@ impl Node {
     /// At rest nothing waits.
     pub fn check_at_rest(&self) -> Result<(), Violation> {
         let waiting = self.shard.waiting();
+        let held = self.shard.gate_counters().limits;
+        if held.iter().any(|limit| limit.in_flight + limit.waiting > 0) {
+            return broken("places", format!("nothing is under way: {held:?}"));
+        }
         // What nobody is in any more has been detached.
         let joined = self
             .shard

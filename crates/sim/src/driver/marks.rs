@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use tidegate_core::{
-    ConnId, Moment,
+    ConnId, Lane, Moment,
     request::{Event, Request},
 };
 
@@ -14,6 +14,9 @@ use crate::network::{Head, Mark};
 
 /// Connections are marked in every turn of this number, and when they were blocked before.
 const TURNS: u64 = 32;
+
+/// Times `stall_max` that a publish may wait for a place while no answer comes.
+const STANDSTILL: u32 = 20;
 
 /// With more connections than this only those that were blocked are marked.
 const MARK_ALL_MAX: usize = 64;
@@ -28,6 +31,12 @@ impl Node {
                 if let Some(head) = self.heads.get_mut(room) {
                     head.position.offset = publication.offset;
                     head.at = now;
+                }
+                let policy = self.setup.policies.of(room);
+                match policy.is_some_and(|policy| policy.lane == Lane::Lossy) && self.shard.is_shedding() {
+                    true => _ = self.untold.insert(room.clone()),
+                    // What was left out before is told before it.
+                    false => _ = self.untold.remove(room),
                 }
             }
             Event::Attached { room, nonce, result } => {
@@ -80,12 +89,15 @@ impl Node {
         if self.to_mark.is_empty() || self.shard.has_fan_out() {
             return;
         }
-        let heads = Rc::new(self.heads.clone());
+        let mut heads = self.heads.clone();
+        heads.retain(|room, _| !self.untold.contains(room));
+        let heads = Rc::new(heads);
         let idle = |conn: &ConnId| self.shard.outbox_bytes(*conn) == 0 && !self.farewells.contains_key(conn);
         let marked: Vec<ConnId> = self.to_mark.iter().copied().filter(idle).collect();
         for conn in marked {
             self.to_mark.remove(&conn);
-            if let Some(link) = self.links.get(&conn) {
+            if let Some(link) = self.links.get(&conn).copied() {
+                let taken_long_ago = self.taken_long_ago(conn, now);
                 let heads = heads.clone();
                 let cleared = self.cleared.get(&conn).copied().unwrap_or_default();
                 // What was due while turns were held up is put out in rounds that begin afterwards.
@@ -94,9 +106,27 @@ impl Node {
                     at: now,
                     idle_since,
                     heads,
+                    taken: outside.network.links[link].taken,
+                    taken_long_ago,
                 };
-                outside.network.mark(*link, mark, now, outside.agenda);
+                outside.network.mark(link, mark, now, outside.agenda);
             }
         }
+    }
+
+    /// How many messages of a connection had been taken when there was time enough to answer them: to wait for a
+    /// place, or to be told that there is none, and for the engine.
+    fn taken_long_ago(&mut self, conn: ConnId, now: Moment) -> u64 {
+        let timeout = self.setup.limits.request_timeout;
+        let patience = timeout.max(self.setup.admission.stall_max * STANDSTILL) + timeout;
+        let Some(taken) = self.taken.get_mut(&conn) else {
+            return 0;
+        };
+        // The last of them stays: it tells how many there were.
+        while taken.get(1).is_some_and(|(at, _)| *at + patience <= now) {
+            taken.pop_front();
+        }
+        let first = taken.front().filter(|(at, _)| *at + patience <= now);
+        first.map_or(0, |(_, count)| *count)
     }
 }

@@ -3,7 +3,9 @@
 //! fan-out, writes, endings. Afterwards the bounds are checked.
 
 mod bounds;
+mod fair;
 mod marks;
+mod pressure;
 pub mod slots;
 
 use std::{
@@ -15,11 +17,12 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_core::{
-    ConnId, Link, Moment, Policies, Setup, Shard,
+    ConnId, Lane, Link, Moment, Policies, Setup, Shard,
+    admission::Class,
     grant::{Claims, Grant},
-    request::{Event, Request},
+    request::{Address, Event, Request},
 };
-use tidegate_wire::{CloseReason, Offset, Reject, RejectCode, RoomName};
+use tidegate_wire::{CloseReason, Codec, Offset, Reject, RejectCode, RoomName};
 
 use crate::{
     agenda::{Agenda, Happening},
@@ -30,6 +33,8 @@ use crate::{
     network::{Head, Network, Stamp},
     plan::Pace,
 };
+use fair::{Fairness, Shown};
+use pressure::Pressed;
 use slots::SentAway;
 
 const PING: &[u8] = &[0x89, 0];
@@ -94,6 +99,15 @@ pub struct Node {
     /// Who is sent away.
     sent: SentAway,
     stuck: Option<Request>,
+    pressed: Pressed,
+    /// Rooms of which something was left out since the shard was told how memory stands.
+    untold: BTreeSet<RoomName>,
+    codecs: BTreeMap<ConnId, Codec>,
+    /// When messages were taken, and how many by then.
+    taken: BTreeMap<ConnId, VecDeque<(Moment, u64)>>,
+    fairness: BTreeMap<ConnId, Fairness>,
+    /// A promise that was seen to be broken in the turn under way.
+    found: Option<Violation>,
     next_pulse: Moment,
     chance: Chance,
     grants: Rc<[Grant]>,
@@ -127,6 +141,9 @@ impl Node {
             index,
             shard: {
                 let mut shard = Shard::new(setup.clone());
+                if let Some(bug) = planted.bug() {
+                    shard.plant(bug);
+                }
                 shard.learn_visit_cost(pace.visit_ns);
                 shard
             },
@@ -154,6 +171,12 @@ impl Node {
             farewells: BTreeMap::new(),
             sent: SentAway::new(now),
             stuck: None,
+            pressed: Pressed::default(),
+            untold: BTreeSet::new(),
+            codecs: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            fairness: BTreeMap::new(),
+            found: None,
             next_pulse: now + setup.limits.ping_interval,
             chance: Chance::of(seed ^ now.0, "shard", index),
             grants,
@@ -171,6 +194,7 @@ impl Node {
         };
         // Bytes of the process before may still be on their way, with their count of visits.
         let (turn_at, visits_total, is_healed) = (self.turn_at, self.visits_total, self.is_healed);
+        let pressed = self.pressed.inherited(now);
         let seed = self.chance.number();
         *self = Self::begin(
             setup,
@@ -184,6 +208,7 @@ impl Node {
         self.turn_at = turn_at;
         self.visits_total = visits_total;
         self.is_healed = is_healed;
+        self.pressed = pressed;
     }
 
     /// The links that are open here.
@@ -213,6 +238,7 @@ impl Node {
     pub fn turn(&mut self, now: Moment, outside: &mut Outside<'_>) -> Result<(), Violation> {
         self.turns += 1;
         self.turn_ends = now + self.pace.turn_time;
+        self.look_at_pressure(now);
         while let Some(input) = self.inputs.pop_front() {
             self.on_input(input, now, outside);
         }
@@ -249,7 +275,7 @@ impl Node {
         }
         self.submit(now, outside);
         self.mark(now, outside);
-        self.check(outside)?;
+        self.check(now, outside)?;
         self.plan_next(now, outside);
         Ok(())
     }
@@ -257,9 +283,14 @@ impl Node {
     fn on_input(&mut self, input: Input, now: Moment, outside: &mut Outside<'_>) {
         match input {
             Input::Open(link, kind) => {
-                let Some(conn) = self.shard.handle_open(kind, now) else {
+                let client = outside.network.links[link].client;
+                let address = Address(client as u128 % 4);
+                let is_shed = self.shard.try_admit(Class::Handshake).is_err();
+                let opened = (!is_shed).then(|| self.shard.handle_open_from(kind, address, now));
+                let Some(conn) = opened.flatten() else {
                     return outside.network.finish(link, now, outside.agenda);
                 };
+                self.codecs.insert(conn, kind.codec);
                 self.links.insert(conn, link);
                 self.heard.insert(conn, now);
                 outside.network.accept(link, conn, now, outside.agenda);
@@ -267,8 +298,11 @@ impl Node {
             Input::Message(link, message) => {
                 if let Some(conn) = outside.network.links[link].conn {
                     self.heard.insert(conn, now);
-                    outside.network.links[link].taken += 1;
-                    self.shard.handle_message(conn, &message, now);
+                    let taken = &mut outside.network.links[link].taken;
+                    *taken += 1;
+                    self.taken.entry(conn).or_default().push_back((now, *taken));
+                    let codec = self.codecs.get(&conn).copied().unwrap_or(Codec::Json);
+                    self.give_message(conn, codec, &message, now);
                 }
             }
             Input::Pong(link) => {
@@ -390,12 +424,26 @@ impl Node {
                 break;
             }
             let shown: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            let mut lanes = [Lane::Control; 16];
+            let (_, rest) = self.shard.outbox_lanes(conn, &mut lanes);
+            let pieces: Vec<(Lane, usize)> = lanes
+                .into_iter()
+                .zip(slices[..count].iter().map(|s| s.len()))
+                .collect();
             let taken = outside
                 .network
                 .write(link, &slices[..count], stamp, now, outside.agenda);
             if taken == 0 {
                 self.blocked.insert(conn);
                 return;
+            }
+            let pieces = Shown {
+                pieces: &pieces,
+                rest,
+            };
+            let fairness = self.fairness.entry(conn).or_default();
+            if let Err(violation) = fairness.took(&pieces, taken) {
+                self.found = Some(violation);
             }
             let mut told = taken;
             if taken < shown && self.planted.strikes(Mutation::OverstateWritten) {
@@ -427,6 +475,9 @@ impl Node {
         self.to_mark.remove(&conn);
         self.was_blocked.remove(&conn);
         self.cleared.remove(&conn);
+        self.codecs.remove(&conn);
+        self.taken.remove(&conn);
+        self.fairness.remove(&conn);
         outside.network.links[link].conn = None;
         outside.network.finish(link, now, outside.agenda);
         if !self.planted.strikes(Mutation::ForgetClosed) {
@@ -446,6 +497,7 @@ impl Node {
             verified,
             farewell,
             self.shard.deadline(),
+            self.pressed.look_at(),
             Some(self.next_pulse),
         ];
         if let Some(at) = times.into_iter().flatten().min() {

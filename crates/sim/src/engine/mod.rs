@@ -7,13 +7,14 @@
 //! ```
 
 mod faults;
+mod rates;
 mod state;
 mod story;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidegate_core::{
-    Moment, Policies, Policy,
+    Admission, Moment, Policies, Policy,
     request::{Attachment, Event, HistoryQuery, NewPublication, Request},
 };
 use tidegate_wire::{
@@ -27,6 +28,7 @@ use crate::{
     presence::Presence,
 };
 
+use rates::Rated;
 pub use state::state_of;
 pub use story::{EngineRoom, Story};
 
@@ -51,11 +53,19 @@ pub struct Engine {
     incoming: VecDeque<(Moment, u8, Request)>,
     last_arrival: Moment,
     swapped: Option<(u8, Event)>,
+    rated: Rated,
 }
 
 impl Engine {
-    pub fn new(policies: Policies, requests_max: usize, seed: u64, mutation: Option<Mutation>) -> Self {
+    pub fn new(
+        policies: Policies,
+        admission: &Admission,
+        requests_max: usize,
+        seed: u64,
+        mutation: Option<Mutation>,
+    ) -> Self {
         Self {
+            rated: Rated::new(admission, &policies, seed),
             rooms: BTreeMap::new(),
             faults: Faults::default(),
             policies,
@@ -143,7 +153,9 @@ impl Engine {
             Request::Detach { room } => _ = self.room(&room).ports.remove(&port),
             Request::Publish { ticket, publish } => {
                 let mut result = Err(unavailable());
-                if !refuses || self.faults.keeps_while_refusing {
+                if let Err(exceeded) = self.admit(&publish, now) {
+                    result = Err(exceeded);
+                } else if !refuses || self.faults.keeps_while_refusing {
                     let published = self.publish(*publish, now, out);
                     result = if refuses { result } else { Ok(published) };
                 }

@@ -18,10 +18,10 @@ impl World {
                 room,
                 options,
             } => {
-                self.with_client(client, |c, out| c.join(&rooms[room], options, out));
+                self.with_client(client, |c, out| c.join(&rooms[room], options, now, out));
             }
             Action::Leave { client, room } => {
-                self.with_client(client, |c, out| c.leave(&rooms[room], out));
+                self.with_client(client, |c, out| c.leave(&rooms[room], now, out));
             }
             Action::Publish {
                 client,
@@ -46,7 +46,7 @@ impl World {
                 }
             }
             Action::Filter { client, room, wishes } => {
-                self.with_client(client, |c, out| c.filter(&rooms[room], &wishes, out));
+                self.with_client(client, |c, out| c.filter(&rooms[room], &wishes, now, out));
             }
             Action::Storm { one_in, side } => {
                 for client in (0..self.links.len()).step_by(one_in) {
@@ -113,6 +113,12 @@ impl World {
             Action::RestartServer { fate } => self.restart_server(fate),
             Action::Drain { shard, pacing } => self.drain(shard, pacing),
             Action::Replace { pacing } => self.replace(pacing),
+            Action::Pressure { percent, time } => {
+                for node in &mut self.nodes {
+                    node.press(percent, now + time, now);
+                    node.plan_turn(now, &mut self.agenda);
+                }
+            }
             Action::Rebalance {
                 shard,
                 percent,
@@ -162,8 +168,17 @@ impl World {
         for node in &mut self.nodes {
             node.held_until = now;
             node.is_healed = true;
+            node.relieve(now);
             node.plan_turn(now, &mut self.agenda);
         }
+    }
+
+    /// All is calm: one client publishes once more.
+    pub(super) fn probe(&mut self, count: usize) {
+        let client = count % self.clients.len();
+        let room = count % self.plan.rooms.len();
+        self.clients[client].expects_calm = true;
+        self.publish(client, room, Bytes::new(), 20);
     }
 
     pub(super) fn collect_counters(&mut self, node: usize) {
@@ -175,5 +190,12 @@ impl World {
         // TooSlow is the second of all reasons to close.
         self.stats.too_slow += counters.closes_total[1];
         self.stats.slots += counters.slots_told_total;
+        let gate = self.nodes[node].shard.gate_counters();
+        for limit in gate.limits {
+            self.stats.waited += limit.waited_total;
+            self.stats.refused += limit.refused_total;
+        }
+        self.stats.exceeded += gate.exceeded_total.iter().sum::<u64>();
+        self.stats.shed += gate.shed_total.iter().sum::<u64>();
     }
 }

@@ -31,6 +31,15 @@ use crate::{
 /// Time to come to rest after the faults end: reconnects, leases, timeouts.
 const REST: Duration = Duration::from_secs(40);
 
+/// When the faults have ended for so long, nothing that is asked is too much any more.
+const CALM: Duration = Duration::from_secs(30);
+/// More clients than this are a crowd.
+const CROWD_MIN: usize = 200;
+/// Then so many publish,
+const PROBES: usize = 4;
+/// one after the other.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
 /// Longer than any run.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -67,6 +76,11 @@ pub struct Stats {
     pub visits_waited: u64,
     /// Slots that were told.
     pub slots: u64,
+    /// Commands that waited for a place, that were refused for want of one, of a token, of memory.
+    pub waited: u64,
+    pub refused: u64,
+    pub exceeded: u64,
+    pub shed: u64,
 }
 
 impl Stats {
@@ -85,6 +99,10 @@ impl Stats {
         self.marks += other.marks;
         self.visits_waited = self.visits_waited.max(other.visits_waited);
         self.slots += other.slots;
+        self.waited += other.waited;
+        self.refused += other.refused;
+        self.exceeded += other.exceeded;
+        self.shed += other.shed;
     }
 }
 
@@ -154,7 +172,7 @@ impl World {
                 index: index as u16,
                 policies: shard_policies.clone(),
                 limits: plan.limits.clone(),
-                admission: tidegate_core::Admission::default(),
+                admission: plan.admission.clone(),
                 wall: WallClock { origin_us: 0 },
                 seed: plan.seed,
             };
@@ -172,7 +190,13 @@ impl World {
             wakes: vec![None; plan.clients],
             network: Network::new(plan.clients, plan.seed),
             nodes: (0..plan.shards).map(node).collect(),
-            engine: Engine::new(policies.clone(), plan.engine_requests_max, plan.seed, mutation),
+            engine: Engine::new(
+                policies.clone(),
+                &plan.admission,
+                plan.engine_requests_max,
+                plan.seed,
+                mutation,
+            ),
             engine_at: None,
             last_event: vec![Moment(0); plan.shards],
             published: 0,
@@ -191,6 +215,12 @@ impl World {
             self.agenda.plan(*at, Happening::Act(place));
         }
         self.agenda.plan(self.plan.ends, Happening::Heal);
+        // Slow shards need longer than that for thousands of subscribers.
+        let is_crowd = self.clients.len() > CROWD_MIN;
+        for count in (0..PROBES).filter(|_| !is_crowd) {
+            let at = self.plan.ends + CALM + PROBE_EVERY * count as u32;
+            self.agenda.plan(at, Happening::Probe(count));
+        }
         self.run_until(self.plan.ends + REST)?;
         self.check_at_rest()?;
         for client in 0..self.clients.len() {
@@ -266,6 +296,7 @@ impl World {
                     self.engine_at = None;
                 }
                 let events = self.engine.step(now);
+                self.engine.check_rates()?;
                 self.spread(events);
             }
             Happening::Events(shard, server, events) => {
@@ -276,6 +307,7 @@ impl World {
                 }
             }
             Happening::Gone(shard, server) => return self.on_gone(shard, server),
+            Happening::Probe(count) => self.probe(count),
             Happening::Heal => self.heal(),
         }
         self.early.take().map_or(Ok(()), Err)

@@ -30,6 +30,7 @@ impl World {
                     return broken("liveness", format!("client {id} is {:?}", client.state));
                 }
             }
+            client.asked.check_at_rest(self.now)?;
             if !client.calls.is_empty() {
                 return broken(
                     "liveness",
