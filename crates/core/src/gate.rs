@@ -81,7 +81,8 @@ pub(crate) struct Gate {
     shedder: Shedder,
     /// Rooms of which deliveries were left out, and that was not told yet.
     shed_rooms: Vec<RoomId>,
-    has_timer: bool,
+    /// When the lines are looked at next, at the latest.
+    looks_at: Option<Moment>,
     jitter: SeedableRandomState,
     answers: u64,
     counters: GateCounters,
@@ -107,7 +108,7 @@ impl Gate {
             rates: admission.rates.clone(),
             shedder: Shedder::new(Marks::default()),
             shed_rooms: Vec::new(),
-            has_timer: false,
+            looks_at: None,
             jitter: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             answers: 0,
             counters: GateCounters::default(),
@@ -531,15 +532,16 @@ impl Shard {
     fn watch_lines(&mut self, now: Moment) {
         let deadlines = [self.gate.line.deadline(), self.gate.reads.deadline()];
         if let Some(at) = deadlines.into_iter().flatten().min()
-            && !std::mem::replace(&mut self.gate.has_timer, true)
+            && self.gate.looks_at.is_none_or(|looks_at| at < looks_at)
         {
+            self.gate.looks_at = Some(at);
             self.set_timer(at.max(now), Timer::Lines);
         }
     }
 
     /// The first in a line has waited long enough.
     pub(crate) fn lines_due(&mut self, now: Moment) {
-        self.gate.has_timer = false;
+        self.gate.looks_at = None;
         self.move_line(now);
         self.move_reads(now);
         self.watch_lines(now);

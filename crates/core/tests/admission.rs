@@ -10,7 +10,7 @@ use tidegate_core::{
 };
 use tidegate_wire::{
     Reject, RejectCode, ServerFrame,
-    frame::{Command, Filter, GapReason, Join, Ok as Reply, Push, Wishes},
+    frame::{Command, Filter, GapReason, History, Join, Ok as Reply, Push, Wishes},
 };
 use world::*;
 
@@ -59,23 +59,23 @@ fn a_burst_above_the_limit_waits_and_is_stored_in_the_order_it_came() {
     let mut world = World::with_admission(eight(), limits(), [Policy::with_defaults("chat")]);
     let ann = world.connect("ann");
     world.engine.held = Some(Default::default());
-    for n in 0..64 {
+    for n in 0..48 {
         world.send(ann, publish_command("chat:a", &n.to_string(), ""));
     }
     world.turn();
     assert_eq!(world.engine.held.as_ref().unwrap().len(), 8, "eight places");
-    assert_eq!(world.shard.gate_counters().limits[0].waiting, 56);
+    assert_eq!(world.shard.gate_counters().limits[0].waiting, 40);
     for _ in 0..18 {
         world.advance(MS);
         world.serve(4);
     }
-    assert_eq!(outcomes(&mut world, ann), (64, vec![]));
+    assert_eq!(outcomes(&mut world, ann), (48, vec![]));
     let log = &world.engine.room(&room("chat:a")).log;
     let stored: Vec<String> = log
         .iter()
         .map(|p| String::from_utf8(p.data.as_bytes().to_vec()).unwrap())
         .collect();
-    assert_eq!(stored, (0..64).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(stored, (0..48).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
 #[test]
@@ -152,6 +152,29 @@ fn an_engine_that_gives_no_answer_is_waited_for_within_bounds() {
     let (_, rejects) = outcomes(&mut world, ann);
     assert!(rejects.iter().all(|reject| reject.code == RejectCode::Timeout));
     assert_eq!(rejects.len(), 8);
+}
+
+#[test]
+fn reads_that_wait_for_longer_keep_no_publish_waiting() {
+    let mut world = World::with_admission(eight(), limits(), [Policy::with_defaults("chat")]);
+    let ann = world.connect("ann");
+    world.engine.held = Some(Default::default());
+    let history = History {
+        room: room("chat:a"),
+        since: None,
+        limit: 10,
+        reverse: false,
+    };
+    for _ in 0..9 {
+        world.send(ann, Command::History(history.clone()));
+    }
+    world.turn();
+    for _ in 0..20 {
+        world.send(ann, publish_command("chat:a", "1", ""));
+    }
+    world.advance(MS * 1_001);
+    let (_, rejects) = outcomes(&mut world, ann);
+    assert_eq!(rejects.len(), 12, "{rejects:?}");
 }
 
 #[test]
