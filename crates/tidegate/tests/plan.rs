@@ -54,7 +54,7 @@ fn the_template_is_written_checked_and_run() {
     assert_eq!(code(&made), 0, "{}", err(&made));
     assert!(fs::read_to_string(&file).expect("written").contains("[contract]"));
 
-    let checked = plan(&["check", text(&file)]);
+    let checked = plan(&["check", text(&file), "--no-run"]);
     assert_eq!(code(&checked), 0, "{}", err(&checked));
     for words in ["good", "A chat", "48 h", "100 to 1,000", "2 ws", "99.9 % uptime"] {
         assert!(out(&checked).contains(words), "{words}: {}", out(&checked));
@@ -80,7 +80,7 @@ fn a_file_is_never_overwritten() {
     let file = dir.path().join("mine.toml");
     fs::write(&file, "mine").expect("written");
     let made = plan(&["new", text(&file)]);
-    assert_eq!(code(&made), 2);
+    assert_eq!(code(&made), 3);
     assert!(err(&made).contains("is there already"), "{}", err(&made));
     assert_eq!(fs::read_to_string(&file).expect("there"), "mine");
 }
@@ -91,7 +91,7 @@ fn the_library_is_listed_and_given() {
     assert_eq!(code(&list), 0);
     assert!(out(&list).contains("websocket-scaling-match"), "{}", out(&list));
     let unknown = plan(&["new", "--scenario", "nothing", "-"]);
-    assert_eq!(code(&unknown), 2);
+    assert_eq!(code(&unknown), 3);
     assert!(err(&unknown).contains("viral-room"), "{}", err(&unknown));
     let given = plan(&["new", "--scenario", "viral-room.holds", "-"]);
     let stored = fs::read_to_string(scenarios().join("viral-room.holds.toml")).expect("there");
@@ -104,7 +104,7 @@ fn every_scenario_of_the_library_is_right() {
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    let mut arguments = vec!["check"];
+    let mut arguments = vec!["check", "--no-run"];
     arguments.extend(files.iter().map(|file| text(file)));
     let checked = plan(&arguments);
     assert_eq!(code(&checked), 0, "{}", err(&checked));
@@ -152,7 +152,7 @@ fn a_mistake_is_told_with_its_place_and_the_way_out() {
         assert_ne!(bad, SMALL, "{from}");
         fs::write(&file, &bad).expect("written");
         let checked = plan(&["check", text(&file)]);
-        assert_eq!(code(&checked), 1, "{to}: {}", out(&checked));
+        assert_eq!(code(&checked), 3, "{to}: {}", out(&checked));
         assert!(
             err(&checked).contains(place) && err(&checked).contains(words),
             "{to}: {place} {words}: {}",
@@ -179,8 +179,16 @@ fn mistakes_are_shown_beside_their_lines_in_code_review() {
     )
     .expect("written");
     let gone = "gone.toml";
-    let checked = plan(&["check", text(&good), text(&bad), gone, "--sarif", text(&log)]);
-    assert_eq!(code(&checked), 1);
+    let checked = plan(&[
+        "check",
+        "--no-run",
+        text(&good),
+        text(&bad),
+        gone,
+        "--sarif",
+        text(&log),
+    ]);
+    assert_eq!(code(&checked), 3);
     let log: Value = serde_json::from_str(&fs::read_to_string(&log).expect("written")).expect("JSON");
     // What SARIF 2.1.0 requires.
     assert_eq!(log["version"], "2.1.0");
@@ -225,14 +233,16 @@ fn what_cannot_be_read_has_no_answer() {
         (text(dir.path()), "cannot read"),
     ] {
         let ran = plan(&["run", file]);
-        assert_eq!(code(&ran), 2, "{file}");
+        assert_eq!(code(&ran), 3, "{file}");
         assert!(err(&ran).contains(words), "{words}: {}", err(&ran));
-        assert_eq!(code(&plan(&["check", file])), 1, "{file}");
+        assert_eq!(code(&plan(&["check", file])), 3, "{file}");
+        assert_eq!(code(&plan(&["lint", file])), 3, "{file}");
     }
+    // A wrong command line is clap's to tell.
     assert_eq!(code(&plan(&["run"])), 2);
     assert_eq!(code(&plan(&["run", "x.toml", "--runs", "0"])), 2);
     let ran = from_stdin(&["run", "-"], "title = 1");
-    assert_eq!(code(&ran), 2);
+    assert_eq!(code(&ran), 3);
     assert!(err(&ran).contains("<stdin>:1:9"), "{}", err(&ran));
 }
 
@@ -246,7 +256,7 @@ fn the_exit_status_is_the_verdict() {
     let close = from_stdin(&["run", "-", "--runs", "1"], SMALL);
     assert_eq!(
         code(&close),
-        3,
+        2,
         "one run tells nothing of chance: {}",
         err(&close)
     );
@@ -414,7 +424,11 @@ fn the_text_fits_a_hundred_columns() {
 #[test]
 fn a_hostile_title_does_not_steer_the_terminal() {
     let hostile = SMALL.replace("\"small\"", r#""a\u001b[2J\u202eb""#);
-    for arguments in [["check", "-"].as_slice(), &["run", "-", "--fidelity", "fluid"]] {
+    for arguments in [
+        ["check", "-", "--no-run"].as_slice(),
+        &["check", "-", "--fidelity", "fluid"],
+        &["run", "-", "--fidelity", "fluid"],
+    ] {
         let ran = from_stdin(arguments, &hostile);
         let said = format!("{}{}", out(&ran), err(&ran));
         assert!(said.contains("a\u{fffd}[2J\u{fffd}b"), "{said}");
@@ -436,7 +450,7 @@ fn a_book_of_ones_own_takes_the_place_of_the_plans() {
     assert_eq!(report["bill"]["book"], "mine", "{}", err(&ran));
     fs::write(&book, "name = 5").expect("written");
     let ran = from_stdin(&["run", "-", "--book", text(&book)], SMALL);
-    assert_eq!(code(&ran), 2);
+    assert_eq!(code(&ran), 3);
     assert!(err(&ran).contains("book.toml:1"), "{}", err(&ran));
 }
 
@@ -478,6 +492,176 @@ fn two_designs_are_compared_under_the_same_chance() {
     );
     assert!(line("ws ").ends_with("less"), "{}", line("ws "));
     assert!(out(&compared).contains("4 pairs of runs"), "{}", out(&compared));
+}
+
+/// As [`SMALL`], with two of each, and with time: no rule finds an error.
+fn sound() -> String {
+    SMALL
+        .replace("[node.ws]\nkind = \"ws\"", "[node.ws]\nkind = \"ws\"\ncount = 2\nzones = 2\n[node.redis]\nkind = \"redis\"\ncount = 2\nzones = 2")
+        .replace("[node.server]\nkind = \"server\"", "[node.server]\nkind = \"server\"\ncount = 2\nzones = 2")
+        .replace("[node.postgres]\nkind = \"postgres\"", "[node.postgres]\nkind = \"postgres\"\nstandby = true\nzones = 2")
+        .replace("postgres\"]", "postgres\", \"ws -> redis\"]")
+}
+
+#[test]
+fn a_check_judges_and_asks_the_rules() {
+    let fluid = ["check", "-", "--fidelity", "fluid"];
+    let good = from_stdin(&fluid, &sound());
+    assert_eq!(code(&good), 0, "{}{}", out(&good), err(&good));
+    assert!(out(&good).contains("<stdin>: HOLDS"), "{}", out(&good));
+    let breaks = from_stdin(&fluid, &sound().replace("200ms", "60ms"));
+    assert_eq!(code(&breaks), 1, "{}", out(&breaks));
+    let close = from_stdin(&["check", "-", "--runs", "1"], &sound());
+    assert_eq!(code(&close), 2, "{}", out(&close));
+    // The contract holds, and clients give up before it says they may.
+    let flawed = sound().replace("[topology]", "[clients]\ntimeout = \"150ms\"\n[topology]");
+    let flawed = from_stdin(&fluid, &flawed);
+    assert_eq!(code(&flawed), 4, "{}", out(&flawed));
+    for words in [
+        "HOLDS",
+        "<stdin>:19:1: error L11 timeout-inversion",
+        "→ `timeout",
+        "common mistake: retries",
+    ] {
+        assert!(out(&flawed).contains(words), "{words}: {}", out(&flawed));
+    }
+}
+
+#[test]
+fn of_several_plans_the_gravest_counts_and_all_are_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| dir.path().join(name);
+    let (good, breaks, wrong) = (file("good.toml"), file("breaks.toml"), file("wrong.toml"));
+    fs::write(&good, sound()).expect("written");
+    fs::write(
+        &breaks,
+        sound()
+            .replace("200ms", "60ms")
+            .replace("[topology]", "[clients]\njitter = \"none\"\n[topology]"),
+    )
+    .expect("written");
+    fs::write(&wrong, SMALL.replace("\"2h\"", "2")).expect("written");
+    let (log, xml) = (file("plan.sarif"), file("plan.xml"));
+    let checked = plan(&[
+        "check",
+        text(&good),
+        text(&breaks),
+        text(&wrong),
+        "--fidelity",
+        "fluid",
+        "--json",
+        "--sarif",
+        text(&log),
+        "--junit",
+        text(&xml),
+    ]);
+    assert_eq!(code(&checked), 3, "{}", err(&checked));
+    let answer: Value = serde_json::from_str(out(&checked)).expect("JSON");
+    let says: Vec<&str> = list(&answer["files"])
+        .iter()
+        .map(|file| file["says"].as_str().expect("a word"))
+        .collect();
+    assert_eq!(
+        (&answer["status"], &says[..]),
+        (&3.into(), &["holds", "breaks", "invalid"][..])
+    );
+    assert_eq!(answer["files"][1]["report"]["verdict"], "BREAKS");
+    assert_eq!(answer["files"][2]["mistakes"][0]["line"], 10);
+    let finding = &answer["files"][1]["findings"][0];
+    assert!(finding["rule"].is_string() && finding["evidence"].is_string() && finding["fix"].is_string());
+
+    let log: Value = serde_json::from_str(&fs::read_to_string(&log).expect("written")).expect("JSON");
+    let run = &log["runs"][0];
+    let results = list(&run["results"]);
+    let rules = list(&run["tool"]["driver"]["rules"]);
+    for result in results {
+        let rule = &rules[number(&result["ruleIndex"]) as usize];
+        assert_eq!(rule["id"], result["ruleId"]);
+    }
+    let cites = |rule: &str| results.iter().filter(|result| result["ruleId"] == rule).count();
+    assert_eq!((cites("plan-contract"), cites("plan-file")), (1, 1));
+    assert!(cites("L10") > 0 && results.iter().any(|result| result["level"] == "note"));
+    let broken = results
+        .iter()
+        .find(|result| result["ruleId"] == "plan-contract")
+        .expect("there");
+    assert_eq!(
+        broken["locations"][0]["physicalLocation"]["region"]["startLine"],
+        8
+    );
+
+    let xml = fs::read_to_string(&xml).expect("written");
+    let elements = markup::elements(&xml);
+    let of = |name: &str| elements.iter().filter(|(element, _)| element == name).count();
+    assert_eq!(of("testsuite"), 3);
+    assert!(of("failure") >= 2 && xml.contains("type=\"INVALID\"") && xml.contains("type=\"BREAKS\""));
+
+    let html = plan(&[
+        "check",
+        text(&good),
+        text(&breaks),
+        "--html",
+        text(&file("x.html")),
+    ]);
+    assert_eq!(code(&html), 3);
+    assert!(err(&html).contains("shows one plan"), "{}", err(&html));
+}
+
+#[test]
+fn the_template_passes_its_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("plan.toml");
+    assert_eq!(code(&plan(&["new", text(&file)])), 0);
+    let checked = plan(&["check", text(&file), "--fidelity", "fluid"]);
+    assert_eq!(code(&checked), 0, "{}{}", out(&checked), err(&checked));
+}
+
+#[test]
+fn findings_have_places_evidence_and_a_way_out() {
+    let file = scenarios().join("websocket-scaling-match.toml");
+    let linted = plan(&["lint", text(&file), "--json"]);
+    assert_eq!(code(&linted), 4, "{}", err(&linted));
+    let answer: Value = serde_json::from_str(out(&linted)).expect("JSON");
+    let findings = list(&answer["files"][0]["findings"]);
+    let jitter = findings
+        .iter()
+        .find(|finding| finding["keys"][0] == "clients.jitter")
+        .expect("there");
+    let source = fs::read_to_string(&file).expect("there");
+    let line = source
+        .lines()
+        .nth(number(&jitter["line"]) as usize - 1)
+        .expect("there");
+    assert_eq!(line, "jitter = \"none\"");
+    assert_eq!(
+        jitter["mistake"],
+        "reconnect backoff and connection-aware planning"
+    );
+    let told = plan(&["lint", text(&file)]);
+    for line in out(&told).lines().filter(|line| line.starts_with(' ')) {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    assert!(out(&told).contains("error L12 reconnect") && !out(&told).contains('\u{1b}'));
+    let holds = plan(&[
+        "lint",
+        text(&scenarios().join("websocket-scaling-match.holds.toml")),
+    ]);
+    assert_eq!(code(&holds), 0, "{}", out(&holds));
+}
+
+#[test]
+fn time_that_is_used_up_is_told() {
+    let file = scenarios().join("websocket-scaling-match.holds.toml");
+    let ran = plan(&["run", text(&file), "--within", "1ms", "--json"]);
+    assert_eq!(code(&ran), 2, "{}", err(&ran));
+    let report: Value = serde_json::from_str(out(&ran)).expect("JSON");
+    assert!(
+        number(&report["runs"]) < 8.0 && number(&report["cut_short"]["wanted"]) >= 8.0,
+        "{report:#}"
+    );
+    let ran = from_stdin(&["run", "-", "--within", "10m", "--runs", "8", "--json"], SMALL);
+    let report: Value = serde_json::from_str(out(&ran)).expect("JSON");
+    assert_eq!((code(&ran), &report["cut_short"]), (0, &Value::Null));
 }
 
 /// Its only `ws` is away for ten minutes of two hours: nothing else is wrong.

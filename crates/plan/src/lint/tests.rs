@@ -561,6 +561,15 @@ fn rules_have_ids_in_order_and_names_of_their_own() {
 }
 
 #[test]
+fn the_book_has_the_table_of_rules() {
+    let book = include_str!("../../../../docs/planner.md");
+    for rule in &RULES {
+        let row = format!("| {} {} | {} |\n", rule.id, rule.name, rule.says);
+        assert!(book.contains(&row), "docs/planner.md lacks {row}");
+    }
+}
+
+#[test]
 fn the_gravest_come_first_and_the_same_plan_has_the_same_findings() {
     let text = library()["websocket-scaling-match"].clone();
     let found = findings_on(&text, TODAY);

@@ -217,7 +217,7 @@ fn behind(facts: &Facts<'_>, from: usize, place: usize, job: f64, found: &mut Fo
     let (severity, after) = match busy >= 0.98 {
         true => (
             // Loud minutes pass; what is full for a hundredth of all minutes does not.
-            match measured >= 0.98 {
+            match measured >= 0.98 || usual(facts, place) >= can {
                 true => Severity::Error,
                 false => Severity::Warning,
             },
@@ -260,6 +260,16 @@ fn behind(facts: &Facts<'_>, from: usize, place: usize, job: f64, found: &mut Fo
             _ => "kind",
         },
     );
+}
+
+/// Jobs a second on average.
+fn usual(facts: &Facts<'_>, place: usize) -> f64 {
+    let users = facts.outcome().wanted_s / facts.outcome().length.max(1.0);
+    let flows = facts.network().flows.iter();
+    flows
+        .filter(|flow| flow.aside.iter().any(|step| facts.is_at(step, place)))
+        .map(|flow| flow.rate * users)
+        .sum()
 }
 
 /// Jobs a second at the peak, while it is loud, if that is more than a hundredth of the time.

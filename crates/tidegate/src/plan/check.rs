@@ -230,7 +230,11 @@ fn check(path: &Path, arguments: &Arguments, book: Option<&Book>, remarks: &mut 
         Err(wrongs) => {
             let complaint = source.render(&wrongs);
             let noted: Vec<Remark> = wrongs.iter().map(|wrong| lint::remark(&source, wrong)).collect();
-            let mistakes = noted.iter().zip(&wrongs).map(|(remark, wrong)| mistake(remark, wrong)).collect();
+            let mistakes = noted
+                .iter()
+                .zip(&wrongs)
+                .map(|(remark, wrong)| mistake(remark, wrong))
+                .collect();
             remarks.extend(noted);
             return Checked::invalid(source.name, mistakes, complaint);
         }
@@ -247,8 +251,13 @@ fn check(path: &Path, arguments: &Arguments, book: Option<&Book>, remarks: &mut 
             complaint: String::new(),
         };
     }
-    let judge = Judge::of(&plan, network, BTreeMap::new(), &arguments.effort.effort()).with_book(book.clone());
-    let report = Report::new(&source.name, &plan, &trial::judged_within(judge, arguments.within));
+    let judge =
+        Judge::of(&plan, network, BTreeMap::new(), &arguments.effort.effort()).with_book(book.clone());
+    let report = Report::new(
+        &source.name,
+        &plan,
+        &trial::judged_within(judge, arguments.within),
+    );
     let pairs = match arguments.within.is_set() {
         true => Pairs::LeftOut,
         false => Pairs::Made,
@@ -295,7 +304,10 @@ fn mistake(remark: &Remark, wrong: &Wrong) -> Mistake {
 /// Clauses that do not hold, beside where they are promised.
 fn clauses(source: &Source, report: &Report) -> Vec<Remark> {
     let currency = report.bill.as_ref().map_or("", |bill| &bill.currency);
-    let failed = report.clauses.iter().filter(|clause| clause.verdict != Verdict::Holds);
+    let failed = report
+        .clauses
+        .iter()
+        .filter(|clause| clause.verdict != Verdict::Holds);
     failed
         .map(|clause| {
             let promise = &clause.promise;
@@ -308,9 +320,11 @@ fn clauses(source: &Source, report: &Report) -> Vec<Remark> {
                 What::Loss => "contract.loss".to_owned(),
                 What::Reconnect => "contract.reconnect".to_owned(),
             };
-            let measured = clause.measured.map_or("nothing to measure".to_owned(), |measured| {
-                clause_value(promise, measured, currency)
-            });
+            let measured = clause
+                .measured
+                .map_or("nothing to measure".to_owned(), |measured| {
+                    clause_value(promise, measured, currency)
+                });
             Remark {
                 rule: CLAUSE.id,
                 level: match clause.verdict {

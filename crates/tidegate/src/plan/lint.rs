@@ -105,7 +105,11 @@ struct Linted {
 }
 
 /// What is found in a file; what is wrong with another is noted.
-fn linted(path: &Path, book: Option<&Book>, remarks: &mut Vec<Remark>) -> Result<(Source, Vec<Found>), Unanswered> {
+fn linted(
+    path: &Path,
+    book: Option<&Book>,
+    remarks: &mut Vec<Remark>,
+) -> Result<(Source, Vec<Found>), Unanswered> {
     let source = read(path, remarks)?;
     let priced = source.priced(book);
     let (plan, _, book) = priced.map_err(|wrongs| {
@@ -257,7 +261,10 @@ pub fn counted(found: &[Found]) -> String {
     let parts: Vec<String> = [Severity::Error, Severity::Warning, Severity::Note]
         .into_iter()
         .filter_map(|severity| {
-            let count = found.iter().filter(|found| found.finding.severity == severity).count();
+            let count = found
+                .iter()
+                .filter(|found| found.finding.severity == severity)
+                .count();
             match count {
                 0 => None,
                 1 => Some(format!("1 {severity}")),

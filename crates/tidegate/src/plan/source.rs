@@ -379,12 +379,17 @@ mod tests {
 
     #[test]
     fn a_key_has_its_place_or_that_of_its_table() {
-        let source = source("prices = \"x\"\n[node.ws]\nkind = \"ws\"\n  count = 2 # y\n[node.ws2]\nzones = 3\n[[burst]]\n");
+        let source = source(
+            "prices = \"x\"\n[node.ws]\nkind = \"ws\"\n  count = 2 # y\n[node.ws2]\nzones = 3\n[[burst]]\n",
+        );
         let at = |path: &str| source.key(path).map(|span| &source.text[span]);
         assert_eq!(at("node.ws.count"), Some("count = 2 # y"));
         assert_eq!(at("node.ws.zones"), Some("[node.ws]"));
         assert_eq!(at("node.ws2.zones"), Some("zones = 3"));
-        assert_eq!((at("prices"), at("burst")), (Some("prices = \"x\""), Some("[[burst]]")));
+        assert_eq!(
+            (at("prices"), at("burst")),
+            (Some("prices = \"x\""), Some("[[burst]]"))
+        );
         assert_eq!((at("clients.jitter"), at("seed")), (None, None));
     }
 

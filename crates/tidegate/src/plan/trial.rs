@@ -174,7 +174,10 @@ fn each_until<T: Send>(
                 loop {
                     let replication = next.fetch_add(1, Ordering::Relaxed);
                     // Numbers are given out in order, and what was begun is ended: there is no gap.
-                    if replication >= end || is_over(replication) || done.send((replication, job(replication))).is_err() {
+                    if replication >= end
+                        || is_over(replication)
+                        || done.send((replication, job(replication))).is_err()
+                    {
                         return;
                     }
                 }
@@ -253,7 +256,12 @@ mod tests {
     #[test]
     fn what_is_over_is_not_begun_and_leaves_no_gap() {
         let mut taken = Vec::new();
-        each_until(0..50, |number| number >= 7, |number| number, |number, _| taken.push(number));
+        each_until(
+            0..50,
+            |number| number >= 7,
+            |number| number,
+            |number, _| taken.push(number),
+        );
         assert_eq!(taken, (0..7).collect::<Vec<u32>>());
     }
 
