@@ -519,7 +519,7 @@ fn a_check_judges_and_asks_the_rules() {
     assert_eq!(code(&flawed), 4, "{}", out(&flawed));
     for words in [
         "HOLDS",
-        "<stdin>:19:1: error L11 timeout-inversion",
+        "<stdin>:18:1: error L11 timeout-inversion",
         "→ `timeout",
         "common mistake: retries",
     ] {
