@@ -451,10 +451,11 @@ pub(super) fn queue_in_path(facts: &Facts<'_>, found: &mut Found) {
             for step in &flow.steps {
                 let part = step.travel.mean() * share_of(step.share) / limit;
                 match step.travel {
-                    Law::Uniform { max } if step.travel_stage == Stage::Poll => {
-                        if worst.is_none_or(|(most, ..)| max / limit > most) {
-                            worst = Some((max / limit, &flow.name, max));
-                        }
+                    Law::Uniform { max }
+                        if step.travel_stage == Stage::Poll
+                            && worst.is_none_or(|(most, ..)| max / limit > most) =>
+                    {
+                        worst = Some((max / limit, &flow.name, max));
                     }
                     _ if facts.is_at(step, place) && stored.is_none_or(|(most, ..)| part > most) => {
                         stored = Some((part, &flow.name, step.travel.mean()));

@@ -128,7 +128,8 @@ pub fn judged(judge: Judge) -> Judgement {
 pub fn judged_within(mut judge: Judge, Within { within }: Within) -> Judged {
     let started = Instant::now();
     let is_over = || within.is_some_and(|within| started.elapsed() >= within);
-    while !judge.is_done() && !(judge.runs() > 0 && is_over()) {
+    // What one run would tell is better than nothing.
+    while !judge.is_done() && (judge.runs() == 0 || !is_over()) {
         // It takes runs while others are being made.
         let maker = judge.clone();
         let first = judge.runs();
