@@ -9,6 +9,7 @@ mod columns;
 #[cfg(target_arch = "wasm32")]
 mod face;
 mod kinds;
+mod lint;
 mod optimize;
 mod run;
 mod verdict;
@@ -45,6 +46,8 @@ enum Request {
     },
     /// The cheapest design that does.
     Optimize(optimize::Asked),
+    /// What rules find in a text's plan.
+    Lint(lint::Asked),
 }
 
 /// What is told while an answer takes long.
@@ -165,6 +168,7 @@ fn answered(request: Request, tell: Tell<'_>) -> Result<Answer, Failed> {
         Request::Optimize(asked) => {
             optimize::search(&asked, tell).map(|optimized| Answer::Optimized(Box::new(optimized)))
         }
+        Request::Lint(asked) => lint::look(&asked).map(Answer::Linted),
     }
 }
 
@@ -180,6 +184,7 @@ enum Answer {
     Run(Box<run::Run>),
     Explained(Box<why::Explained>),
     Optimized(Box<optimize::Optimized>),
+    Linted(lint::Linted),
 }
 
 fn document(read: &str, text: Option<String>) -> Result<Box<Document>, Failed> {
@@ -221,10 +226,10 @@ mod tests {
         assert_eq!(parsed["missing"], json!([]));
         // What is not set of a node is what counts for its kind.
         assert_eq!(
-            parsed["plan"]["topology"]["nodes"][1]["options"]["drain"],
+            parsed["plan"]["topology"]["nodes"][1]["options"]["resume_window"],
             Value::Null
         );
-        assert_eq!(parsed["defaults"]["ws"]["drain"], 30.0);
+        assert_eq!(parsed["defaults"]["ws"]["resume_window"], 120.0);
         let written = ask(&json!({"op": "write", "plan": parsed["plan"]}));
         assert_eq!(written["plan"], parsed["plan"]);
         let again = ask(&json!({"op": "parse", "text": written["text"]}));
@@ -273,6 +278,30 @@ mod tests {
         let text = file::TEMPLATE.replace("ws -> server -> postgres", "postgres -> ws");
         let answer = ask(&json!({"op": "parse", "text": text}));
         assert!(answer["errors"].is_array(), "{answer}");
+    }
+
+    #[test]
+    fn rules_tell_what_is_weak_with_evidence_and_a_way_out() {
+        let text = file::TEMPLATE.replace("[topology]", "[clients]\njitter = \"none\"\n[topology]");
+        let request = json!({"op": "lint", "text": text, "today": "2030-01-01", "with_pairs": false});
+        let answer = ask(&request);
+        assert_eq!(ask(&request), answer, "the same every time");
+        let findings = answer["findings"].as_array().unwrap();
+        let of = |rule: &str| findings.iter().find(|finding| finding["rule"] == rule).unwrap();
+        let storm = of("L12");
+        assert_eq!(
+            (&storm["severity"], &storm["keys"][0]),
+            (&json!("warning"), &json!("clients.jitter"))
+        );
+        assert_eq!(storm["nodes"], json!(["ws"]));
+        assert!(
+            storm["evidence"].as_str().unwrap().contains("500 connections"),
+            "{storm}"
+        );
+        assert!(storm["fix"].as_str().unwrap().contains("`jitter = \"full\"`"));
+        assert_eq!(of("L35")["name"], "stale-price");
+        let wrong = ask(&json!({"op": "lint", "text": "title = 1"}));
+        assert_eq!(wrong["errors"][0]["line"], 1);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod file;
 pub mod histogram;
 pub mod judge;
 mod kind;
+pub mod lint;
 pub mod network;
 pub mod optimize;
 pub mod outcome;

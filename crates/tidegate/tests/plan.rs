@@ -1,5 +1,7 @@
 //! `tidegate plan` as people and CI meet it: the real binary, files good and bad, words and exit codes.
 
+#[path = "plan/check.rs"]
+mod check;
 mod markup;
 
 use std::{
@@ -54,7 +56,7 @@ fn the_template_is_written_checked_and_run() {
     assert_eq!(code(&made), 0, "{}", err(&made));
     assert!(fs::read_to_string(&file).expect("written").contains("[contract]"));
 
-    let checked = plan(&["check", text(&file)]);
+    let checked = plan(&["check", text(&file), "--no-run"]);
     assert_eq!(code(&checked), 0, "{}", err(&checked));
     for words in ["good", "A chat", "48 h", "100 to 1,000", "2 ws", "99.9 % uptime"] {
         assert!(out(&checked).contains(words), "{words}: {}", out(&checked));
@@ -80,7 +82,7 @@ fn a_file_is_never_overwritten() {
     let file = dir.path().join("mine.toml");
     fs::write(&file, "mine").expect("written");
     let made = plan(&["new", text(&file)]);
-    assert_eq!(code(&made), 2);
+    assert_eq!(code(&made), 3);
     assert!(err(&made).contains("is there already"), "{}", err(&made));
     assert_eq!(fs::read_to_string(&file).expect("there"), "mine");
 }
@@ -91,7 +93,7 @@ fn the_library_is_listed_and_given() {
     assert_eq!(code(&list), 0);
     assert!(out(&list).contains("websocket-scaling-match"), "{}", out(&list));
     let unknown = plan(&["new", "--scenario", "nothing", "-"]);
-    assert_eq!(code(&unknown), 2);
+    assert_eq!(code(&unknown), 3);
     assert!(err(&unknown).contains("viral-room"), "{}", err(&unknown));
     let given = plan(&["new", "--scenario", "viral-room.holds", "-"]);
     let stored = fs::read_to_string(scenarios().join("viral-room.holds.toml")).expect("there");
@@ -104,7 +106,7 @@ fn every_scenario_of_the_library_is_right() {
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    let mut arguments = vec!["check"];
+    let mut arguments = vec!["check", "--no-run"];
     arguments.extend(files.iter().map(|file| text(file)));
     let checked = plan(&arguments);
     assert_eq!(code(&checked), 0, "{}", err(&checked));
@@ -152,7 +154,7 @@ fn a_mistake_is_told_with_its_place_and_the_way_out() {
         assert_ne!(bad, SMALL, "{from}");
         fs::write(&file, &bad).expect("written");
         let checked = plan(&["check", text(&file)]);
-        assert_eq!(code(&checked), 1, "{to}: {}", out(&checked));
+        assert_eq!(code(&checked), 3, "{to}: {}", out(&checked));
         assert!(
             err(&checked).contains(place) && err(&checked).contains(words),
             "{to}: {place} {words}: {}",
@@ -179,8 +181,16 @@ fn mistakes_are_shown_beside_their_lines_in_code_review() {
     )
     .expect("written");
     let gone = "gone.toml";
-    let checked = plan(&["check", text(&good), text(&bad), gone, "--sarif", text(&log)]);
-    assert_eq!(code(&checked), 1);
+    let checked = plan(&[
+        "check",
+        "--no-run",
+        text(&good),
+        text(&bad),
+        gone,
+        "--sarif",
+        text(&log),
+    ]);
+    assert_eq!(code(&checked), 3);
     let log: Value = serde_json::from_str(&fs::read_to_string(&log).expect("written")).expect("JSON");
     // What SARIF 2.1.0 requires.
     assert_eq!(log["version"], "2.1.0");
@@ -225,14 +235,16 @@ fn what_cannot_be_read_has_no_answer() {
         (text(dir.path()), "cannot read"),
     ] {
         let ran = plan(&["run", file]);
-        assert_eq!(code(&ran), 2, "{file}");
+        assert_eq!(code(&ran), 3, "{file}");
         assert!(err(&ran).contains(words), "{words}: {}", err(&ran));
-        assert_eq!(code(&plan(&["check", file])), 1, "{file}");
+        assert_eq!(code(&plan(&["check", file])), 3, "{file}");
+        assert_eq!(code(&plan(&["lint", file])), 3, "{file}");
     }
+    // A wrong command line is clap's to tell.
     assert_eq!(code(&plan(&["run"])), 2);
     assert_eq!(code(&plan(&["run", "x.toml", "--runs", "0"])), 2);
     let ran = from_stdin(&["run", "-"], "title = 1");
-    assert_eq!(code(&ran), 2);
+    assert_eq!(code(&ran), 3);
     assert!(err(&ran).contains("<stdin>:1:9"), "{}", err(&ran));
 }
 
@@ -246,7 +258,7 @@ fn the_exit_status_is_the_verdict() {
     let close = from_stdin(&["run", "-", "--runs", "1"], SMALL);
     assert_eq!(
         code(&close),
-        3,
+        2,
         "one run tells nothing of chance: {}",
         err(&close)
     );
@@ -414,7 +426,11 @@ fn the_text_fits_a_hundred_columns() {
 #[test]
 fn a_hostile_title_does_not_steer_the_terminal() {
     let hostile = SMALL.replace("\"small\"", r#""a\u001b[2J\u202eb""#);
-    for arguments in [["check", "-"].as_slice(), &["run", "-", "--fidelity", "fluid"]] {
+    for arguments in [
+        ["check", "-", "--no-run"].as_slice(),
+        &["check", "-", "--fidelity", "fluid"],
+        &["run", "-", "--fidelity", "fluid"],
+    ] {
         let ran = from_stdin(arguments, &hostile);
         let said = format!("{}{}", out(&ran), err(&ran));
         assert!(said.contains("a\u{fffd}[2J\u{fffd}b"), "{said}");
@@ -436,7 +452,7 @@ fn a_book_of_ones_own_takes_the_place_of_the_plans() {
     assert_eq!(report["bill"]["book"], "mine", "{}", err(&ran));
     fs::write(&book, "name = 5").expect("written");
     let ran = from_stdin(&["run", "-", "--book", text(&book)], SMALL);
-    assert_eq!(code(&ran), 2);
+    assert_eq!(code(&ran), 3);
     assert!(err(&ran).contains("book.toml:1"), "{}", err(&ran));
 }
 

@@ -18,6 +18,7 @@ import {
   type Explaining,
   type Fault,
   type Fidelity,
+  type Finding,
   isFailed,
   type Judging,
   type KindRules,
@@ -83,6 +84,8 @@ export class Planner {
   /** What was confirmed, or refused, of the search. */
   tried = $state.raw<Searching[]>([]);
   searchFaults = $state.raw<Fault[]>([]);
+  /** What the rules find in this design: none before they were asked. */
+  findings = $state.raw<Finding[] | null>(null);
   /** The run that others are compared with. */
   held = $state.raw<Held | null>(null);
   /** What the engine knows of the kinds: none before it was asked. */
@@ -307,6 +310,18 @@ export class Planner {
     }
   }
 
+  /** The rules make a dozen fluid runs: they are asked when the hand rests. */
+  async #lint(): Promise<void> {
+    const asked = this.text;
+    const today = new Date().toISOString().slice(0, 10);
+    try {
+      const { answer } = await this.#engine.quick({ op: "lint", text: asked, today, with_pairs: false });
+      if (asked === this.text) this.findings = isFailed(answer) ? null : answer.findings;
+    } catch (error) {
+      this.notice = words(error);
+    }
+  }
+
   /** Makes as many runs as it takes, or as many as are asked for, until the design is another. */
   async judge(effort: Effort = {}): Promise<void> {
     const asked = ++this.#asked;
@@ -316,6 +331,7 @@ export class Planner {
     this.judging = null;
     this.explained = null;
     this.explaining = null;
+    void this.#lint();
     const start = performance.now();
     const told = (judging: Judging): void => {
       if (asked !== this.#asked) return;

@@ -86,7 +86,6 @@ export const RUN: Run = {
   ],
   stacks: [],
   account: { allowed_min: 3, bad_min: 1.5, lines: [] },
-  findings: [],
   bill: null,
   unpriced: [],
 };

@@ -33,6 +33,21 @@ const ALL: &str = "all";
 /// What `tidegate plan new` begins with.
 pub const TEMPLATE: &str = include_str!("template.toml");
 
+/// Whether a section, by the first word of its header, may have a key; the top of the file has no name.
+#[cfg(test)]
+pub(crate) fn is_key(section: &str, key: &str) -> bool {
+    let section = match section {
+        "" => Some(&keys::ROOT),
+        "node" => Some(&keys::NODE),
+        "class" => Some(&keys::CLASS),
+        _ => keys::ROOT.key(section).and_then(|key| match key.kind {
+            keys::Kind::Table(section) => Some(section),
+            _ => None,
+        }),
+    };
+    section.is_some_and(|section| section.key(key).is_some())
+}
+
 /// Reads a plan file.
 pub fn parse(text: &str) -> Result<Plan, Vec<FileError>> {
     match draft(text)? {

@@ -42,6 +42,7 @@ impl Unknown {
     pub fn sentence(&self, promise: &Promise) -> String {
         let value = |value: f64| match self.unit {
             "s" | "CPU s" => words::time(value),
+            "CPU s/s" => format!("{} a second", words::time(value)),
             unit => format!("{value} {unit}"),
         };
         format!(

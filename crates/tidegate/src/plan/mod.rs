@@ -12,6 +12,7 @@ mod compare;
 mod explain;
 mod export;
 mod library;
+mod lint;
 mod new;
 mod open;
 mod optimize;
@@ -31,8 +32,10 @@ use crate::configure::{complain, print};
 pub enum Command {
     /// Write a plan to begin with: a commented template, or a scenario of the library.
     New(new::Arguments),
-    /// Read plans and tell every mistake in them; nothing is run.
+    /// The one command for CI: read plans, tell every mistake, look for what is weak in them, and judge.
     Check(check::Arguments),
+    /// Tell what is wrong, or weak, in a design, with the evidence and a way out.
+    Lint(lint::Arguments),
     /// Run a plan: the verdict, the contract clause by clause, the bill, who is busy, where events wait.
     Run(run::Arguments),
     /// Tell why: where events wait, what is the cause, where the error budget went, whether it recovers.
@@ -54,12 +57,14 @@ pub enum Command {
 enum Ending {
     /// It was done; a contract holds.
     Good = 0,
-    /// A contract breaks, or a check found a mistake.
+    /// A contract breaks.
     Bad = 1,
-    /// A file could not be read or written, or is no plan that runs. Clap says the same of a wrong command line.
-    Unanswered = 2,
-    /// The runs do not tell whether the contract holds.
-    TooClose = 3,
+    /// The runs do not tell whether the contract holds. Clap ends with the same when the command line is wrong.
+    TooClose = 2,
+    /// A file could not be read or written, or is no plan that runs.
+    Unanswered = 3,
+    /// A rule found an error, whatever the runs say.
+    Flawed = 4,
 }
 
 impl From<report::Verdict> for Ending {
@@ -91,6 +96,7 @@ pub fn run(command: &Command) -> ExitCode {
     let ending = match command {
         Command::New(arguments) => new::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Lint(arguments) => lint::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Optimize(arguments) => optimize::run(arguments),

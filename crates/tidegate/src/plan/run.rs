@@ -18,20 +18,20 @@ use super::{
         Report,
         html::html,
         json::json,
-        junit::junit,
+        junit::{Suite, junit},
         text::{self, Paint},
     },
     show,
     source::{Ready, Source, book},
-    trial::{self, Asked},
+    trial::{self, Asked, Within},
     write,
 };
 use crate::configure::complain;
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit status: 0 the contract holds, 1 it breaks, 2 there is no answer (a wrong file or command line),
-3 too close to tell.
+    after_help = "Exit status: 0 the contract holds, 1 it breaks, 2 too close to tell (and clap's, when the command line is wrong),
+3 the file is wrong or cannot be read.
 
 Examples:
   tidegate plan run plan.toml
@@ -43,6 +43,8 @@ pub struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     effort: Asked,
+    #[command(flatten)]
+    within: Within,
     /// A price book in place of the plan's: a name, or a file that ends in `.toml`.
     #[arg(long, value_name = "NAME")]
     book: Option<String>,
@@ -68,12 +70,14 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
             price::STALE_DAYS
         ));
     }
-    let report = report(ready, book, arguments.effort);
+    let report = report(ready, book, arguments.effort, arguments.within);
     if let Some(path) = &arguments.html {
         write(path, &html(&report))?;
     }
     if let Some(path) = &arguments.junit {
-        write(path, &junit(&report))?;
+        let mut suite = Suite::new(&report.file);
+        suite.judge(&report);
+        write(path, &junit(&[suite]))?;
     }
     show(&match arguments.json {
         true => json(&report),
@@ -83,18 +87,18 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
 }
 
 /// The same judgement on any number of cores.
-fn report(ready: Ready, book: Book, asked: Asked) -> Report {
+fn report(ready: Ready, book: Book, asked: Asked, within: Within) -> Report {
     let Ready {
         source,
         plan,
         network,
     } = ready;
     let judge = Judge::of(&plan, network, BTreeMap::new(), &asked.effort()).with_book(book);
-    Report::new(&source.name, &plan, &trial::judged(judge))
+    Report::new(&source.name, &plan, &trial::judged_within(judge, within))
 }
 
 /// The day, in UTC: `2026-07-20`.
-fn today() -> String {
+pub fn today() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     date(since.as_secs() / 86_400)
 }

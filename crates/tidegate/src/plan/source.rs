@@ -15,8 +15,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use tidegate_plan::{
     Network, Plan,
     compile::{self, CompileError},
+    engine,
     file::{self, FileError},
-    price::{Book, BookError},
+    price::{self, Book, BookError},
 };
 
 use super::{
@@ -126,6 +127,38 @@ impl Source {
         }
     }
 
+    /// Reads, compiles and prices it, by its own book or the one asked for.
+    pub fn priced(&self, asked: Option<&Book>) -> Result<(Plan, Network, Book), Vec<Wrong>> {
+        let (plan, network) = self.compiled()?;
+        let wrong = |span, message, label: &str, help| Wrong {
+            rule: PRICE,
+            span,
+            message,
+            label: label.to_owned(),
+            help,
+        };
+        let Some(book) = asked.cloned().or_else(|| Book::by_name(&plan.book)) else {
+            let span = self.line_of("prices");
+            let names = format!("there are {}", Book::NAMES.join(", "));
+            let help = "or run it with a file of your own: `--book prices.toml`".to_owned();
+            let message = format!("there is no price book {:?}", plan.book);
+            return Err(vec![wrong(span, message, &names, help)]);
+        };
+        // What has no price shows only when it is billed; any outcome will do.
+        if let Err(missing) = price::bill(&plan, &network, &book, &engine::fluid::run(&network)) {
+            let wrongs = missing.iter().map(|missing| {
+                wrong(
+                    self.node(&missing.node),
+                    missing.to_string(),
+                    "take a size that is in the book, or another book",
+                    format!("see prices/{}.toml", missing.book),
+                )
+            });
+            return Err(wrongs.collect());
+        }
+        Ok((plan, network, book))
+    }
+
     /// Reads and compiles it.
     pub fn compiled(&self) -> Result<(Plan, Network), Vec<Wrong>> {
         let plan = file::parse(&self.text)
@@ -147,6 +180,29 @@ impl Source {
             label: error.way,
             help: String::new(),
         }
+    }
+
+    /// Where a key is set, as `node.ws.count`: else where its table begins; none if that is not there.
+    pub fn key(&self, path: &str) -> Option<Range<usize>> {
+        let (table, key) = match path.rsplit_once('.') {
+            Some((table, key)) => (table, key),
+            None => return self.line_of(path).or_else(|| self.header(&format!("[[{path}]]"))),
+        };
+        let header = self.header(&format!("[{table}]"))?;
+        let mut at = header.end;
+        for line in self.text[header.end..].split_inclusive('\n') {
+            // The next table begins.
+            if line.starts_with('[') {
+                break;
+            }
+            let indent = line.len() - line.trim_start().len();
+            let set = line.trim_start().strip_prefix(key).map(str::trim_start);
+            if set.is_some_and(|rest| rest.starts_with('=')) {
+                return Some(at + indent..at + line.trim_end().len());
+            }
+            at += line.len();
+        }
+        Some(header)
     }
 
     /// The header of a node's table.
@@ -267,7 +323,15 @@ fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
 
 /// The price book of a plan, or the one asked for in its place: a name, or a file that ends in `.toml`.
 pub fn book(asked: Option<&str>, plan: &Plan) -> Result<Book, Unanswered> {
-    let name = asked.unwrap_or(&plan.book);
+    named_book(asked, asked.unwrap_or(&plan.book))
+}
+
+/// The price book that was asked for, whatever the plan.
+pub fn asked_book(asked: Option<&str>) -> Result<Option<Book>, Unanswered> {
+    asked.map(|name| named_book(asked, name)).transpose()
+}
+
+fn named_book(asked: Option<&str>, name: &str) -> Result<Book, Unanswered> {
     if let Some(path) = asked.filter(|name| name.ends_with(".toml")) {
         let source = Source::read(Path::new(path))?;
         return Book::parse(&source.text).map_err(|BookError { line, what }| {
@@ -311,6 +375,22 @@ mod tests {
         );
         assert_eq!(source.edge("ws", "lb"), None);
         assert_eq!(source.node("nobody"), None);
+    }
+
+    #[test]
+    fn a_key_has_its_place_or_that_of_its_table() {
+        let source = source(
+            "prices = \"x\"\n[node.ws]\nkind = \"ws\"\n  count = 2 # y\n[node.ws2]\nzones = 3\n[[burst]]\n",
+        );
+        let at = |path: &str| source.key(path).map(|span| &source.text[span]);
+        assert_eq!(at("node.ws.count"), Some("count = 2 # y"));
+        assert_eq!(at("node.ws.zones"), Some("[node.ws]"));
+        assert_eq!(at("node.ws2.zones"), Some("zones = 3"));
+        assert_eq!(
+            (at("prices"), at("burst")),
+            (Some("prices = \"x\""), Some("[[burst]]"))
+        );
+        assert_eq!((at("clients.jitter"), at("seed")), (None, None));
     }
 
     #[test]

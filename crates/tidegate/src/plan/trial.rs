@@ -19,6 +19,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tidegate_plan::judge::{self, Effort, Judge, Judgement};
+use tidegate_server::config::parse_duration;
 
 /// More tell nothing that matters.
 const RUNS_MAX: i64 = 1_000;
@@ -83,22 +84,84 @@ impl Asked {
     }
 }
 
+/// How long runs may be made.
+#[derive(Args, Debug, Clone, Copy, Default)]
+pub struct Within {
+    /// Make no more runs after this time; what is not settled by then is too close: `2s`.
+    #[arg(long, value_name = "TIME", value_parser = within)]
+    within: Option<Duration>,
+}
+
+impl Within {
+    /// Whether there is an end.
+    pub fn is_set(self) -> bool {
+        self.within.is_some()
+    }
+}
+
+fn within(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text)
+        .filter(|time| !time.is_zero())
+        .ok_or("a time such as 500ms, 2s or 1m")
+}
+
+/// What was found in the time there was.
+pub struct Judged {
+    pub judgement: Judgement,
+    /// It ran out while more runs were wanted: how many.
+    pub cut_short: Option<CutShort>,
+}
+
+/// See [`Judged`].
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CutShort {
+    pub wanted: u32,
+    pub within_s: f64,
+}
+
 /// Makes the runs a judge wants, until it knows.
-pub fn judged(mut judge: Judge) -> Judgement {
-    while !judge.is_done() {
+pub fn judged(judge: Judge) -> Judgement {
+    judged_within(judge, Within::default()).judgement
+}
+
+/// The same, in so much time; at least one run is made.
+pub fn judged_within(mut judge: Judge, Within { within }: Within) -> Judged {
+    let started = Instant::now();
+    let is_over = || within.is_some_and(|within| started.elapsed() >= within);
+    // What one run would tell is better than nothing.
+    while !judge.is_done() && (judge.runs() == 0 || !is_over()) {
         // It takes runs while others are being made.
         let maker = judge.clone();
-        each(
-            judge.runs()..judge.wanted(),
+        let first = judge.runs();
+        each_until(
+            first..judge.wanted(),
+            |number| number > 0 && is_over(),
             |number| maker.replicate(number),
             |number, outcome| judge.take(number, outcome),
         );
     }
-    judge.finish()
+    let cut_short = within.filter(|_| !judge.is_done()).map(|within| CutShort {
+        wanted: judge.wanted(),
+        within_s: within.as_secs_f64(),
+    });
+    Judged {
+        judgement: judge.finish(),
+        cut_short,
+    }
 }
 
 /// Does a job for each replication on all cores, and gives what came of it to `take`, in their order.
-pub fn each<T: Send>(numbers: Range<u32>, job: impl Fn(u32) -> T + Sync, mut take: impl FnMut(u32, T)) {
+pub fn each<T: Send>(numbers: Range<u32>, job: impl Fn(u32) -> T + Sync, take: impl FnMut(u32, T)) {
+    each_until(numbers, |_| false, job, take);
+}
+
+/// The same, until one is not to be begun any more, nor those after it.
+fn each_until<T: Send>(
+    numbers: Range<u32>,
+    is_over: impl Fn(u32) -> bool + Sync,
+    job: impl Fn(u32) -> T + Sync,
+    mut take: impl FnMut(u32, T),
+) {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let next = AtomicU32::new(numbers.start);
     let mut progress = Progress::new(numbers.end);
@@ -107,10 +170,15 @@ pub fn each<T: Send>(numbers: Range<u32>, job: impl Fn(u32) -> T + Sync, mut tak
         let (done, results) = mpsc::sync_channel(cores);
         for _ in 0..cores.min(numbers.len()) {
             let (done, next, job, end) = (done.clone(), &next, &job, numbers.end);
+            let is_over = &is_over;
             scope.spawn(move || {
                 loop {
                     let replication = next.fetch_add(1, Ordering::Relaxed);
-                    if replication >= end || done.send((replication, job(replication))).is_err() {
+                    // Numbers are given out in order, and what was begun is ended: there is no gap.
+                    if replication >= end
+                        || is_over(replication)
+                        || done.send((replication, job(replication))).is_err()
+                    {
                         return;
                     }
                 }
@@ -184,5 +252,23 @@ mod tests {
         });
         assert_eq!(taken, (3..50).collect::<Vec<u32>>());
         each(5..5, |_| (), |_, ()| panic!("there is none"));
+    }
+
+    #[test]
+    fn what_is_over_is_not_begun_and_leaves_no_gap() {
+        let mut taken = Vec::new();
+        each_until(
+            0..50,
+            |number| number >= 7,
+            |number| number,
+            |number, _| taken.push(number),
+        );
+        assert_eq!(taken, (0..7).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(within("2s"), Ok(Duration::from_secs(2)));
+        assert!(within("0s").is_err() && within("2").is_err() && within("soon").is_err());
     }
 }

@@ -8,6 +8,7 @@ export type Request =
   | { op: "parse"; text: string }
   | { op: "write"; plan: Plan }
   | { op: "kinds" }
+  | { op: "lint"; text: string; today: string; with_pairs: boolean }
   | ({ op: "judge" } & Judged)
   | ({ op: "why" } & Judged)
   | ({ op: "optimize"; text: string; margin: number } & Pick<Judged, "effort">);
@@ -96,6 +97,8 @@ export type Answer<R extends Request> = R extends { op: "parse" | "write" }
   ? Document | Failed
   : R extends { op: "kinds" }
     ? KindRules[]
+    : R extends { op: "lint" }
+      ? Linted | Failed
     : R extends { op: "why" }
       ? Explained | Failed
       : R extends { op: "optimize" }
@@ -131,8 +134,6 @@ export interface Run {
   /** None where a price is missing: `unpriced` says of what. */
   bill: Bill | null;
   unpriced: string[];
-  /** What the rules say: of an engine that knows them. */
-  findings?: Finding[];
 }
 
 export interface Stack {
@@ -389,12 +390,23 @@ export type Impossible =
   | { why: "clause"; clause: MeasuredPromise }
   | { why: "unconfirmed" };
 
+/** What the rules find, the gravest first. */
+export interface Linted {
+  findings: Finding[];
+}
+
 export interface Finding {
+  /** `L01`, and its name. */
   rule: string;
-  title: string;
+  name: string;
+  severity: "error" | "warning" | "note";
+  /** The common mistake that it is a case of. */
+  mistake: string | null;
+  nodes: string[];
+  class: string | null;
+  keys: string[];
   evidence: string;
   fix: string;
-  nodes: string[];
 }
 
 export function isFailed(answer: object): answer is Failed {

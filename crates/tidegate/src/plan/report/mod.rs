@@ -4,8 +4,8 @@
 //!   Plan, Judgement ───────────────► Report ─┬─► text    for a terminal
 //!                                            ├─► json    for programs: the value itself, with `version`
 //!                                            ├─► html    for people who were not there
-//!                                            └─► junit   for CI: each clause is a test
-//!   remarks on files ───────────────────────────► sarif   for code review
+//!                                            └─► junit   for CI: each clause is a test, and each error that rules find
+//!   remarks on files ───────────────────────────► sarif   for code review: mistakes, findings, clauses that do not hold
 //! ```
 //! Nothing is computed in the forms but what a picture needs. Names that come from a file are escaped where they
 //! are written, in each form its own way.
@@ -31,7 +31,7 @@ use tidegate_plan::{
     price::Bill,
 };
 
-use super::trial::Fidelity;
+use super::trial::{CutShort, Fidelity, Judged};
 
 /// Version of the JSON: what is there keeps its name and its meaning; what is new may come beside it.
 const VERSION: u32 = 1;
@@ -58,6 +58,8 @@ pub struct Report {
     /// Share of the time that was simulated event by event, and visits of stations in that.
     pub sampled_share: f64,
     pub visits: f64,
+    /// More runs were wanted, and there was no time for them.
+    pub cut_short: Option<CutShort>,
     pub error_budget: ErrorBudget,
     pub connections: Connections,
     /// Busiest first.
@@ -219,7 +221,8 @@ pub struct Wait {
 }
 
 impl Report {
-    pub fn new(file: &str, plan: &Plan, judgement: &Judgement) -> Self {
+    pub fn new(file: &str, plan: &Plan, judged: &Judged) -> Self {
+        let Judged { judgement, cut_short } = judged;
         let Judgement { outcome, network, .. } = judgement;
         let runs = f64::from(outcome.runs.max(1));
         let node = |place: u32| {
@@ -253,6 +256,7 @@ impl Report {
             length_s: outcome.length,
             sampled_share: outcome.sampled_share,
             visits: outcome.visits,
+            cut_short: *cut_short,
             error_budget: ErrorBudget::new(plan, outcome),
             connections: Connections {
                 wanted_max: network.users.iter().map(|&(_, users)| users).fold(0.0, f64::max),

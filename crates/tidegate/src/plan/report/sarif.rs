@@ -1,4 +1,4 @@
-//! What is wrong with plan files as SARIF 2.1.0 (OASIS, 2020), which code review shows beside the lines.
+//! What is wrong, or weak, with plan files as SARIF 2.1.0 (OASIS, 2020), which code review shows beside the lines.
 //!
 //! One run of one tool; a result for each remark. Lines and columns are counted from 1, in characters. A file is named
 //! as it was given, so that a path relative to the repository stays one.
@@ -24,12 +24,16 @@ pub struct Remark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Error,
+    Warning,
+    Note,
 }
 
 impl Level {
     fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }

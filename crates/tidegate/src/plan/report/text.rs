@@ -14,7 +14,7 @@ use super::{
     stage_name,
     table::{Align, Table},
 };
-use tidegate_plan::judge::What;
+use tidegate_plan::{judge::What, lint::Severity};
 
 use crate::{log, plan::trial::Fidelity};
 
@@ -57,6 +57,16 @@ impl Paint {
         self.with(colour, verdict.word())
     }
 
+    /// How grave a finding is.
+    pub fn severity(self, severity: Severity) -> String {
+        let colour = match severity {
+            Severity::Error => "1;31",
+            Severity::Warning => "1;33",
+            Severity::Note => "1",
+        };
+        self.with(colour, &severity.to_string())
+    }
+
     fn title(self, text: &str) -> String {
         self.with("1", text)
     }
@@ -67,6 +77,21 @@ impl Paint {
             Self::Plain => text.to_owned(),
         }
     }
+}
+
+/// The head of it: the verdict, and the contract clause by clause.
+pub fn head(report: &Report, paint: Paint) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}  {}\n{}",
+        paint.verdict(report.verdict),
+        paint.title(&one_line(&report.title)),
+        summary(report)
+    );
+    contract(&mut text, report, paint);
+    let _ = writeln!(text, "\n{}", provenance(report));
+    text
 }
 
 pub fn text(report: &Report, paint: Paint) -> String {
@@ -209,7 +234,7 @@ fn besides(text: &mut String, report: &Report) {
 }
 
 /// A sentence under a table: two in, what does not fit four in.
-fn wrapped(sentence: &str) -> String {
+pub fn wrapped(sentence: &str) -> String {
     let mut text = String::new();
     let mut line = String::from(" ");
     for word in sentence.split(' ') {
@@ -499,7 +524,19 @@ pub fn provenance(report: &Report) -> String {
             count(report.visits)
         ),
     };
-    format!("{} simulated, {how}, seed {}", span(report.length_s), report.seed)
+    let cut_short = report.cut_short.map_or_else(String::new, |cut| {
+        format!(
+            "\nstopped: {} of {} runs were made in the {} there were (`--within`)",
+            report.runs,
+            cut.wanted,
+            time(cut.within_s)
+        )
+    });
+    format!(
+        "{} simulated, {how}, seed {}{cut_short}",
+        span(report.length_s),
+        report.seed
+    )
 }
 
 /// A text that takes one line and cannot steer the terminal.
@@ -515,6 +552,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::plan::trial::Judged;
 
     #[test]
     fn colours_say_nothing_that_words_do_not() {
@@ -524,7 +562,11 @@ mod tests {
             ..Effort::default()
         };
         let judgement = judge::judge(&plan, &effort).expect("it runs");
-        let report = Report::new("a.toml", &plan, &judgement);
+        let judged = Judged {
+            judgement,
+            cut_short: None,
+        };
+        let report = Report::new("a.toml", &plan, &judged);
         let (coloured, plain) = (text(&report, Paint::Colours), text(&report, Paint::Plain));
         let mut stripped = String::new();
         for piece in coloured.split_inclusive('m') {
