@@ -40,7 +40,10 @@ pub fn expected(plan: &Plan, node: Option<&str>, connections: f64) -> Result<Exp
     let place = holder(plan, node)?;
     let node = &plan.topology.nodes[place];
     let network = compile(plan)?;
-    let most = network.users.iter().fold(0.0, |most: f64, &(_, users)| most.max(users));
+    let most = network
+        .users
+        .iter()
+        .fold(0.0, |most: f64, &(_, users)| most.max(users));
     let machines = node.count.max(1);
     let share = f64::from(machines);
 
@@ -137,11 +140,16 @@ mod tests {
         let receivers = expected.deliveries / expected.publications;
         assert!((25.0..75.0).contains(&receivers), "{expected:?}");
         let costs = Costs::default();
-        let work = 10.0 * costs.publish.mid
-            + expected.deliveries * costs.delivery.mid
-            + 500.0 * costs.idle.mid;
-        assert!(expected.cpu > work * 0.8 && expected.cpu < work * 1.6, "{expected:?} {work}");
-        assert!((expected.memory - 18e6 - 500.0 * 576.0).abs() < 1.0, "{expected:?}");
+        let work =
+            10.0 * costs.publish.mid + expected.deliveries * costs.delivery.mid + 500.0 * costs.idle.mid;
+        assert!(
+            expected.cpu > work * 0.8 && expected.cpu < work * 1.6,
+            "{expected:?} {work}"
+        );
+        assert!(
+            (expected.memory - 18e6 - 500.0 * 576.0).abs() < 1.0,
+            "{expected:?}"
+        );
     }
 
     #[test]
