@@ -199,6 +199,90 @@ fn a_server_is_measured_planned_with_and_held_against_its_plan() {
     assert_eq!(moved.status.code(), Some(1), "{}{}", out(&moved), err(&moved));
 }
 
+/// `bench/fidelity.py` in small: counts and directions, which hold on any machine, and no times.
+#[test]
+fn a_plan_and_its_server_count_the_same_and_turn_the_same_way() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Server::started("[engine]\nkind = \"memory\"\n[[namespace]]\nname = \"load\"\n");
+    let url = format!("ws://{}/v1/ws", server.address());
+    let pid = server.pid().to_string();
+    let [few, many] = [0.5, 8.0].map(|rate: f64| {
+        let path = dir.path().join("plan.toml");
+        fs::write(
+            &path,
+            PLAN.replace("rate = \"2/s\"", &format!("rate = \"{rate}/s\"")),
+        )
+        .expect("writable");
+        let path = path.to_str().expect("a plain path");
+        let planned = json(&tidegate(&["plan", "run", path, "--fidelity", "fluid", "--json"]));
+        let total = (rate * 40.0).to_string();
+        let measured = json(&tidegate(&[
+            "load",
+            "rooms",
+            "--url",
+            &url,
+            "--pid",
+            &pid,
+            "--rooms",
+            "4",
+            "--subscribers",
+            "10",
+            "--rate",
+            &total,
+            "--seconds",
+            "2",
+            "--poisson",
+            "--json",
+        ]));
+        let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value}"));
+        let class = &planned["classes"][0];
+        let per_second = number(&class["published"]) / number(&planned["length_s"]);
+        let (published, delivered) = (
+            number(&measured["rooms"]["published"]),
+            number(&measured["rooms"]["delivered"]),
+        );
+        // Four standard errors of a Poisson count.
+        let expected = per_second * 2.0;
+        assert!(
+            (published - expected).abs() < 4.0 * expected.sqrt() + 1.0,
+            "{published} of {expected}"
+        );
+        let receivers = number(&class["delivered"]) / number(&class["published"]);
+        assert!(
+            (delivered / published - receivers).abs() < 0.02,
+            "{delivered} of {published}, {receivers}"
+        );
+        let busy = planned["stations"].as_array().expect("a list").iter();
+        let busy = busy
+            .map(|station| number(&station["busy_share"]))
+            .fold(0.0, f64::max);
+        (
+            busy,
+            number(&measured["cpu_user_s"]) + number(&measured["cpu_kernel_s"]),
+        )
+    });
+    // Sixteen times as much: of the model nearly so; a busier server saves wake-ups, and its clock ticks.
+    assert!(many.0 > 8.0 * few.0 && many.0 < 17.0 * few.0, "{few:?} {many:?}");
+    assert!(many.1 > few.1, "{few:?} {many:?}");
+
+    // A longer window is a later return.
+    let recovered = ["500ms", "8s"].map(|window| {
+        let path = dir.path().join("crash.toml");
+        let crash = "[[failure]]\nat = \"1h\"\nnode = \"ws\"\nwhat = \"crash\"\nback_after = \"1s\"\n";
+        let clients = format!("[clients]\nbackoff_first = \"{window}\"\nbackoff_max = \"8s\"\n");
+        fs::write(&path, format!("{PLAN}{crash}{clients}")).expect("writable");
+        let path = path.to_str().expect("a plain path");
+        let run = json(&tidegate(&["plan", "run", path, "--runs", "4", "--json"]));
+        run["connections"]["reconnect_s"]["p99"]
+            .as_f64()
+            .expect("somebody was cut off")
+    });
+    assert!(
+        recovered[0] >= 1.0 && recovered[1] > recovered[0],
+        "{recovered:?}"
+    );
+}
+
 #[test]
 fn what_cannot_be_held_against_a_plan_is_told() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -253,6 +337,10 @@ fn tidegate(words: &[&str]) -> Output {
         .args(words)
         .output()
         .expect("the binary runs")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}{}", out(output), err(output)))
 }
 
 /// A body, by the plainest of clients.
