@@ -1,9 +1,10 @@
 //! The words of the command line, and the plan that follows from them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
+use crate::calibrate;
 use crate::plan::{Bid, Burst, Lane, Mixed, PROCESSES_MAX, Plan, Share, Slow};
 
 /// `tidegate load`.
@@ -233,6 +234,15 @@ pub(crate) enum Workload {
         #[arg(long, default_value = "load")]
         namespace: String,
     },
+    /// What a handshake, a publication, a delivery and a silent connection cost this server on this machine, for
+    /// `tidegate plan calibrate`. Asks for `--pid`; `--seconds` are those of all publishing in rooms together. Under a
+    /// minute, as it is.
+    Calibrate {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        calibrate: CostsAsked,
+    },
     /// The bare server to compare with: it writes one pre-framed buffer per subscriber.
     Floor {
         /// Where to listen.
@@ -245,6 +255,47 @@ pub(crate) enum Workload {
         #[arg(long, conflicts_with = "corked")]
         fair: bool,
     },
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CostsAsked {
+    /// Where the costs are written, as TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) emit: PathBuf,
+    /// Rounds: intervals are of what differs between them.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=100))]
+    rounds: u32,
+    /// Connections that are added in each round, and stay.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(10..=10_000))]
+    connections: u32,
+    /// Subscribers of the rooms that are published in: at least two sizes, better three.
+    #[arg(long, value_name = "SIZE,…", default_value = "10,100,1000", value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sizes: Vec<u32>,
+    /// How long all are silent; 0 leaves it out. As long as the server's `ping_interval`, or pings do not count as
+    /// often as they come.
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(0..=600))]
+    idle_seconds: u64,
+    /// A namespace with `durability = "sync"`: how much later its acknowledgements are.
+    #[arg(long, value_name = "NAMESPACE")]
+    sync: Option<String>,
+    /// The day, or what else is to be remembered of this measurement.
+    #[arg(long, value_name = "TEXT")]
+    date: Option<String>,
+}
+
+impl CostsAsked {
+    pub(crate) fn ask(&self) -> calibrate::Ask {
+        calibrate::Ask {
+            rounds: self.rounds as usize,
+            connections: self.connections as usize,
+            sizes: self.sizes.iter().map(|size| *size as usize).collect(),
+            idle: Duration::from_secs(self.idle_seconds),
+            sync: self.sync.clone(),
+            date: self.date.clone(),
+        }
+    }
 }
 
 /// Which namespace is published in, and what it promises.
@@ -292,6 +343,10 @@ pub struct Target {
     /// Bytes of a payload.
     #[arg(long, default_value_t = 500)]
     pub(crate) payload: usize,
+    /// Publications leave as many independent users would send them (a Poisson process, the same each time), rather
+    /// than one interval apart.
+    #[arg(long)]
+    pub(crate) poisson: bool,
     /// The server's process: its CPU and memory are measured too.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
@@ -340,8 +395,16 @@ fn bytes_per_second(text: &str) -> Result<f64, String> {
 }
 
 impl Workload {
-    /// What is measured, and the plan that follows from the words; the floor has neither.
+    /// What is measured, and the plan that follows from the words; the floor has neither, and `calibrate` makes its own.
     pub(crate) fn plan(&self) -> Option<(&Target, Plan)> {
+        let (target, plan) = self.even_plan()?;
+        match target.poisson {
+            true => Some((target, plan.poisson())),
+            false => Some((target, plan)),
+        }
+    }
+
+    fn even_plan(&self) -> Option<(&Target, Plan)> {
         Some(match self {
             Self::Viral {
                 target,
@@ -478,7 +541,7 @@ impl Workload {
                 rate,
                 namespace,
             } => (target, Plan::publish(*publishers, *rate, namespace)),
-            Self::Floor { .. } => return None,
+            Self::Calibrate { .. } | Self::Floor { .. } => return None,
         })
     }
 }

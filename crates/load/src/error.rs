@@ -65,6 +65,12 @@ pub enum LoadError {
         /// What it did.
         why: String,
     },
+    /// A process that is not there, or was not named.
+    #[error("{0}; name the server's process with `--pid`, on this machine")]
+    Process(String),
+    /// Something could not be measured.
+    #[error("{0}")]
+    Unmeasured(String),
     /// A parent of another version.
     #[error("the command {0} is unknown")]
     Command(String),

@@ -7,6 +7,7 @@
 //! ```text
 //!   arguments  the words of the command line
 //!   workload   what is done in which order, and what is asked of the outcome; `flood` has a file of its own
+//!   calibrate  what each thing costs the server, for the planner
 //!   plan       who subscribes to what, what is published how often, which process has which
 //!   crew       carries out a plan, alone or in several processes
 //!   part       one process's share: a turn at a time
@@ -22,6 +23,7 @@
 
 mod accounts;
 mod arguments;
+mod calibrate;
 mod child;
 mod crew;
 mod error;
@@ -47,6 +49,9 @@ pub use crate::{
 
 /// Runs a workload. Fails when a sum does not add up: something was lost, doubled or out of order.
 pub fn run(args: Args) -> ExitCode {
+    if let Workload::Calibrate { target, calibrate } = &args.workload {
+        return measure_costs(target, calibrate);
+    }
     let Some((target, plan)) = args.workload.plan() else {
         return serve_floor(&args.workload);
     };
@@ -80,12 +85,30 @@ pub fn run(args: Args) -> ExitCode {
         | Workload::Slow { .. }
         | Workload::Burst { .. }
         | Workload::Mixed { .. }
+        | Workload::Calibrate { .. }
         | Workload::Floor { .. } => workload::play(target, plan),
     };
     match outcome {
         Ok(report) if report.is_clean() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(2),
         Err(error) => fail(&error),
+    }
+}
+
+fn measure_costs(target: &Target, words: &arguments::CostsAsked) -> ExitCode {
+    let costs = match calibrate::calibrate(target, &words.ask()) {
+        Ok(costs) => costs,
+        Err(error) => return fail(&error),
+    };
+    match std::fs::write(&words.emit, costs.to_toml()) {
+        Ok(()) => {
+            costs.print(target.json);
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&LoadError::System {
+            what: "cannot write the costs",
+            why,
+        }),
     }
 }
 

@@ -37,6 +37,56 @@ impl Cpu {
     }
 }
 
+/// CPU that all threads of a process have used, to the nanosecond; none if it is gone (clock_getcpuclockid(3)).
+pub(crate) fn cpu_ns(pid: u32) -> Option<u64> {
+    let mut clock: libc::clockid_t = 0;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: both calls get a valid pointer to a value of ours, and the second a clock that the first gave.
+    let is_known = unsafe {
+        libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) == 0
+            && libc::clock_gettime(clock, &mut time) == 0
+    };
+    is_known.then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// The machine: what it calls its kernel and its processor, and how many cores it has.
+pub(crate) struct Machine {
+    pub(crate) kernel: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+}
+
+impl Machine {
+    pub(crate) fn this() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = read("/proc/cpuinfo");
+        let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
+        Self {
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            processor: model
+                .and_then(|line| line.split(':').nth(1))
+                .map_or_else(String::new, |name| name.trim().to_owned()),
+            // Those this process may use are fewer where it was pinned.
+            cores: cpuinfo
+                .lines()
+                .filter(|line| line.starts_with("processor"))
+                .count(),
+        }
+    }
+}
+
+/// The cores a process may use, as the kernel lists them: `0-3` (proc_pid_status(5), `Cpus_allowed_list`).
+pub(crate) fn cores_of(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    line.map_or_else(String::new, |cores| cores.trim().to_owned())
+}
+
 /// Resident bytes of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {

@@ -18,6 +18,7 @@ pub mod conflate;
 pub mod draw;
 pub mod engine;
 pub mod erlang;
+pub mod expect;
 pub mod file;
 pub mod histogram;
 pub mod judge;

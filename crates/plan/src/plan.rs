@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::component::Costs;
+
 /// A plan file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -22,6 +24,19 @@ pub struct Plan {
     pub scenario: Scenario,
     pub topology: Topology,
     pub failures: Failures,
+    /// What was measured, by the names that nodes' options give.
+    #[serde(default)]
+    pub costs: Vec<NamedCosts>,
+}
+
+/// Costs that were measured on one machine, and take the place of the usual ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedCosts {
+    pub name: String,
+    /// When and where: for people.
+    #[serde(default)]
+    pub measured: Option<String>,
+    pub costs: Costs,
 }
 
 /// For who plays it as a lesson.
@@ -359,7 +374,7 @@ pub struct Options {
     /// Lb: seconds between health checks, and how many must fail.
     pub health_interval: Option<f64>,
     pub health_failures: Option<u32>,
-    /// Ws, any: costs that were measured, by name; see `tidegate load --emit`.
+    /// Ws: costs that were measured, by the name of a [`NamedCosts`].
     pub costs: Option<String>,
 }
 

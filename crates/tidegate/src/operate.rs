@@ -119,8 +119,32 @@ fn ask(server: &Server, path: &str, body: &Value) -> Result<Value, String> {
 
 async fn post(server: &Server, path: &str, body: &Value) -> Result<Value, String> {
     let url = format!("{}{path}", server.server.trim_end_matches('/'));
-    let no_answer =
-        |error: reqwest::Error| format!("{} does not answer: {}", server.server, innermost(&error));
+    let key = server.api_key.as_deref();
+    let (_, answer) = asked(&url, key, "admin", |client| client.post(&url).json(body)).await?;
+    Ok(serde_json::from_slice(&answer).unwrap_or_default())
+}
+
+/// Gets a text from a server, with an API key of the scope `read` where it asks for one; the error is a sentence with
+/// the way out.
+pub fn get(url: &str, api_key: Option<&str>) -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot ask: {error}"))?;
+    let asked = asked(url, api_key, "read", |client| client.get(url));
+    let (host, answer) = runtime.block_on(asked)?;
+    String::from_utf8(answer).map_err(|_| format!("{host} answers with something else"))
+}
+
+/// Asks, and returns whom and what it answered, if that is no refusal.
+async fn asked(
+    url: &str,
+    api_key: Option<&str>,
+    scope: &str,
+    request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
+) -> Result<(String, Vec<u8>), String> {
+    let host = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let no_answer = |error: reqwest::Error| format!("{host} does not answer: {}", innermost(&error));
     // A redirect would take the key to someone else.
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -130,8 +154,8 @@ async fn post(server: &Server, path: &str, body: &Value) -> Result<Value, String
         builder = builder.no_proxy();
     }
     let client = builder.build().map_err(no_answer)?;
-    let mut request = client.post(&url).json(body);
-    if let Some(key) = &server.api_key {
+    let mut request = request(&client);
+    if let Some(key) = api_key {
         let key = resolve(key, Path::new("")).map_err(|why| format!("--api-key: {why}"))?;
         let key = String::from_utf8(key).map_err(|_| "--api-key: it is not UTF-8".to_owned())?;
         request = request.bearer_auth(key);
@@ -141,18 +165,18 @@ async fn post(server: &Server, path: &str, body: &Value) -> Result<Value, String
     let mut answer = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
         if answer.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(format!("{} answers with something else", server.server));
+            return Err(format!("{host} answers with something else"));
         }
         answer.extend_from_slice(&chunk);
     }
-    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     if status.is_success() {
-        return Ok(answer);
+        return Ok((host, answer));
     }
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     let detail = answer["detail"].as_str().unwrap_or("is it a Tidegate server?");
     Err(match status.as_u16() {
-        401 | 403 => format!("{detail}\n  `--api-key` takes a key of `[api]` with the scope `admin`"),
-        status => format!("{} answers {status}: {detail}", server.server),
+        401 | 403 => format!("{detail}\n  `--api-key` takes a key of `[api]` with the scope `{scope}`"),
+        status => format!("{host} answers {status}: {detail}"),
     })
 }
 

@@ -14,7 +14,7 @@ mod workloads;
 use std::{ops::Range, rc::Rc, str::FromStr};
 
 pub(crate) use self::{
-    schedule::{Burst, Schedule, Timeline},
+    schedule::{Arrivals, Burst, Schedule, Timeline},
     workloads::{Bid, Mixed, Slow},
 };
 use crate::LoadError;
@@ -128,6 +128,14 @@ impl Plan {
             publishers: vec![Role::default()],
             ..Self::default()
         }
+    }
+
+    /// The same, with intended times as many independent users would have them.
+    pub(crate) fn poisson(mut self) -> Self {
+        for (seed, stream) in (1..).zip(&mut self.streams) {
+            stream.schedule.arrivals = Arrivals::Poisson { seed };
+        }
+        self
     }
 
     fn subscriber_count(&self) -> usize {

@@ -35,11 +35,42 @@ impl Burst {
     }
 }
 
+/// How intended times lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrivals {
+    /// One interval apart.
+    Even,
+    /// As many independent users would send: a Poisson process. Each gap follows from the seed and its number.
+    Poisson { seed: u64 },
+}
+
+impl Arrivals {
+    /// The gap before a number, in parts of the mean one.
+    fn gap(self, count: u64) -> f64 {
+        match self {
+            Self::Even => 1.0,
+            Self::Poisson { seed } => {
+                // SplitMix64 (Steele, Lea, Flood, 2014), by its counter.
+                let mut mixed = (seed << 32)
+                    .wrapping_add(count)
+                    .wrapping_add(1)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                mixed ^= mixed >> 31;
+                let uniform = ((mixed >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+                -uniform.ln()
+            }
+        }
+    }
+}
+
 /// Intended times at a rate, with bursts or without.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Schedule {
     /// Between two; zero for a stream that is silent.
     pub(crate) interval_ns: f64,
+    pub(crate) arrivals: Arrivals,
     pub(crate) burst: Option<Burst>,
 }
 
@@ -47,20 +78,23 @@ impl Schedule {
     pub(crate) fn per_second(rate: f64) -> Self {
         Self {
             interval_ns: if rate > 0.0 { 1e9 / rate } else { 0.0 },
+            arrivals: Arrivals::Even,
             burst: None,
         }
     }
 
     /// The intended time of number `count` after the first, if the one before it is meant for `before`.
     pub(crate) fn next(&self, first: f64, count: u64, before: f64) -> f64 {
-        let Some(burst) = self.burst else {
+        let gap_ns = self.interval_ns * self.arrivals.gap(count);
+        match (self.burst, self.arrivals) {
             // Not a sum of intervals, so that a rate for a time is as many publications as it says.
-            return first + count as f64 * self.interval_ns;
-        };
-        match burst.until_next(before as u64) {
-            0 => before + self.interval_ns / burst.factor,
-            // The first of a burst leaves when it begins.
-            left => before + self.interval_ns.min(left as f64),
+            (None, Arrivals::Even) => first + count as f64 * self.interval_ns,
+            (None, Arrivals::Poisson { .. }) => before + gap_ns,
+            (Some(burst), _) => match burst.until_next(before as u64) {
+                0 => before + gap_ns / burst.factor,
+                // The first of a burst leaves when it begins.
+                left => before + gap_ns.min(left as f64),
+            },
         }
     }
 }
@@ -119,6 +153,28 @@ mod tests {
         assert!(counts[1].abs_diff(300) <= 3, "{counts:?}");
         assert!(counts[0].abs_diff(90 + 2 * 40) <= 3, "{counts:?}");
         assert!(counts[2].abs_diff(2 * 50) <= 3, "{counts:?}");
+    }
+
+    #[test]
+    fn a_poisson_process_has_the_rate_and_the_spread_of_one() {
+        let schedule = Schedule {
+            arrivals: Arrivals::Poisson { seed: 3 },
+            ..Schedule::per_second(1_000.0)
+        };
+        let (mut at, mut gaps) = (0.0, Vec::new());
+        for count in 1..=100_000u64 {
+            let next = schedule.next(0.0, count, at);
+            gaps.push((next - at) / 1e6);
+            at = next;
+        }
+        let mean = gaps.iter().sum::<f64>() / 1e5;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / 1e5;
+        assert!(
+            (mean - 1.0).abs() < 0.02 && (variance - 1.0).abs() < 0.05,
+            "{mean} {variance}"
+        );
+        let other = Arrivals::Poisson { seed: 4 };
+        assert_ne!(other.gap(1), schedule.arrivals.gap(1));
     }
 
     #[test]

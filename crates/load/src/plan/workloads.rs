@@ -289,6 +289,22 @@ impl Plan {
         }
     }
 
+    /// Members of rooms, who are to leave and return.
+    pub(crate) fn returning(rooms: usize, members: usize) -> Self {
+        Self::silent("return", rooms * members, rooms)
+    }
+
+    /// What is published in those rooms while they are away.
+    pub(crate) fn written(rooms: usize, rate: f64) -> Self {
+        Self {
+            workload: "written",
+            phases: vec![""],
+            publishers: vec![Role::default(); rooms],
+            streams: vec![stream("written", names("load:return", rooms), 0..rooms, rate)],
+            ..Self::default()
+        }
+    }
+
     /// Publishers, each in a room of its own, and nobody who listens.
     pub(crate) fn publish(publishers: usize, rate: f64, namespace: &str) -> Self {
         let rooms = names(&format!("{namespace}:publish"), publishers);

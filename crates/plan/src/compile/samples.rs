@@ -111,6 +111,7 @@ pub(crate) fn event(topology: Topology) -> Plan {
         },
         topology,
         failures: Failures::default(),
+        costs: Vec::new(),
     }
 }
 

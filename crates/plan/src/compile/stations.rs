@@ -10,6 +10,9 @@ use crate::{
 /// Machines, cores and the like of one node at most.
 const COUNT_MAX: u32 = 100_000;
 
+/// Where a figure is from that the plan has costs of.
+const MEASURED: &str = "measured: the plan's own costs";
+
 /// What each node is made of, and the stations that were made so far.
 pub(super) struct Built<'a> {
     assumptions: &'a Assumptions<'a>,
@@ -84,13 +87,18 @@ impl<'a> Built<'a> {
             built.sizes.push(size);
             let costs = match &node.options.costs {
                 None => Costs::default(),
-                Some(name) => *assumptions.costs.get(name).ok_or_else(|| {
-                    let known: Vec<&str> = assumptions.costs.keys().map(String::as_str).take(20).collect();
+                Some(name) => of_plan(graph, name).or_else(|| assumptions.costs.get(name).copied()).ok_or_else(|| {
+                    let of_plan = graph.plan.costs.iter().map(|costs| costs.name.as_str());
+                    let known: Vec<&str> = of_plan
+                        .chain(assumptions.costs.keys().map(String::as_str))
+                        .take(20)
+                        .collect();
                     CompileError::of_node(
                         &node.id,
                         format!("no measured costs `{name}` were given"),
                         if known.is_empty() {
-                            "measure them with `tidegate load --emit`, or remove `costs`".to_owned()
+                            "`tidegate load calibrate` measures them and `tidegate plan calibrate` puts them into a plan; or remove `costs`"
+                                .to_owned()
                         } else {
                             format!("known are: {}", known.join(", "))
                         },
@@ -133,7 +141,15 @@ impl<'a> Built<'a> {
 
     /// A figure with a measured range in place of the usual one.
     pub fn measured(&self, figure: &Figure, value: component::Interval) -> f64 {
-        self.value(&Figure { value, ..*figure })
+        let source = match value == figure.value {
+            true => figure.source,
+            false => MEASURED,
+        };
+        self.value(&Figure {
+            value,
+            source,
+            ..*figure
+        })
     }
 
     /// Machines that work, whatever stands by.
@@ -324,6 +340,12 @@ impl<'a> Built<'a> {
     pub fn is_sharded(&self, node: usize) -> bool {
         self.kinds[node] == Kind::Stream && self.sizes[node].cores == MANAGED_CORES
     }
+}
+
+/// Costs that the plan itself has.
+fn of_plan(graph: &Graph, name: &str) -> Option<Costs> {
+    let named = graph.plan.costs.iter().find(|costs| costs.name == name)?;
+    Some(named.costs)
 }
 
 /// A law by mean and squared coefficient of variation.

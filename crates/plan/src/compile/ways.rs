@@ -197,7 +197,7 @@ impl<'g> Ways<'g> {
         };
         // Without a load balancer it ends TLS itself.
         if steps.is_empty() && !is_hosted {
-            service += built.value(&figures::TLS_HANDSHAKE);
+            service += built.measured(&figures::TLS_HANDSHAKE, built.costs[edge].tls);
         }
         steps.push(Step {
             travel: self.inward(&steps, built),

@@ -156,6 +156,18 @@ pub const WS_BASE_BYTES: Figure = figure(
     0.0,
     "docs/benchmarks.md: 18 MB of the process; 300 MB of the operating system assumed",
 );
+/// Of those of a connection, what the kernel's socket has; a server's own memory says nothing of it.
+pub const WS_CONNECTION_KERNEL_BYTES: Interval = Interval {
+    low: 2_424.0,
+    mid: 4_096.0,
+    high: 10_424.0,
+};
+/// Of those of a machine, what its operating system has.
+pub const WS_BASE_SYSTEM_BYTES: Interval = Interval {
+    low: 132e6,
+    mid: 300e6,
+    high: 482e6,
+};
 /// Until an own log on disk has it: one fdatasync.
 pub const WS_SYNC: Figure = figure(
     "ws.sync",

@@ -6,11 +6,13 @@
 mod costs;
 mod defaults;
 pub mod figures;
+mod measured;
 mod size;
 
 pub use costs::Costs;
 pub use defaults::{CONNECTIONS_MAX, options};
 pub use figures::{FIGURES, Figure, Interval};
+pub use measured::{Machine, Measured, MeasuredFigure, UNUSED};
 pub use size::{MANAGED_CORES, SIZES, Size, default_of, size, sizes_of};
 
 use crate::plan::Kind;

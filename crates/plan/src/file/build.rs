@@ -8,9 +8,10 @@ use super::{
     read::{Table, absent},
 };
 use crate::{
+    component::{Costs, Interval},
     plan::{
-        Briefing, Burst, Class, Clients, Contract, Failure, Failures, Fault, Jitter, Kind, NewestOf, Node,
-        Options, Plan, RoomLaw, Scenario, Session, Shape, Target, Users, Weigh,
+        Briefing, Burst, Class, Clients, Contract, Failure, Failures, Fault, Jitter, Kind, NamedCosts,
+        NewestOf, Node, Options, Plan, RoomLaw, Scenario, Session, Shape, Target, Users, Weigh,
     },
     shape::Made,
 };
@@ -25,6 +26,12 @@ pub(super) fn plan(root: &Table, mistakes: &mut Mistakes) -> Plan {
     let bursts = bursts(root, &classes, mistakes);
     let scenario = scenario(root, classes, bursts, mistakes);
     let contract = self::contract(&contract, &scenario.classes, mistakes);
+    let costs: Vec<NamedCosts> = root
+        .named("costs")
+        .iter()
+        .map(|named| costs(&named.name, &named.table))
+        .collect();
+    known_costs(root, &costs, mistakes);
     let nodes = root
         .named("node")
         .iter()
@@ -41,6 +48,40 @@ pub(super) fn plan(root: &Table, mistakes: &mut Mistakes) -> Plan {
         scenario,
         topology,
         failures,
+        costs,
+    }
+}
+
+/// What was measured; what was not keeps its usual figure.
+fn costs(name: &str, table: &Table) -> NamedCosts {
+    let mut costs = Costs::default();
+    for (key, ..) in Costs::default().each() {
+        if let (Some([low, mid, high]), Some(cost)) = (table.range(key), costs.named(key)) {
+            *cost = Interval { low, mid, high };
+        }
+    }
+    NamedCosts {
+        name: name.to_owned(),
+        measured: table.text("measured").map(str::to_owned),
+        costs,
+    }
+}
+
+fn known_costs(root: &Table, costs: &[NamedCosts], mistakes: &mut Mistakes) {
+    for named in root.named("node") {
+        let Some(name) = named.table.text("costs") else {
+            continue;
+        };
+        if costs.iter().all(|costs| costs.name != name) {
+            let message = format!(
+                "`node.{}.costs` names costs that are not there: {name:?}",
+                named.name
+            );
+            let names = costs.iter().map(|costs| costs.name.as_str());
+            mistakes
+                .note(named.table.span("costs"), message, known("costs", name, names))
+                .help("`tidegate load calibrate` measures them, `tidegate plan calibrate` writes `[costs.NAME]`");
+        }
     }
 }
 

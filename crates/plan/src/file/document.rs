@@ -184,6 +184,10 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Bytes(..) => pattern(SIZE),
         Kind::Rate(..) => pattern(RATE),
         Kind::ByteRate(..) => pattern(BYTE_RATE),
+        Kind::Range(inner) => {
+            let one = kind_schema(*inner);
+            json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 3, "maxItems": 3}]})
+        }
         Kind::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
         Kind::Count(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
         Kind::Flag => json!({"type": "boolean"}),

@@ -57,6 +57,8 @@ pub(super) enum Kind {
     Rate(&'static str, &'static str),
     /// `"16KiB/s"`: bytes a second.
     ByteRate(&'static str, &'static str),
+    /// `["30us", "36us", "54us"]`, or one of them: at least, probably, at most; each of that kind.
+    Range(&'static Kind),
     /// A plain number.
     Number(f64, f64),
     /// A whole number.
@@ -138,8 +140,8 @@ const fn of(
 }
 
 use Kind::{
-    ByteRate, Bytes, Choice, Count, Duration, Flag, Hours, HoursList, Named, Number, Points, Rate, Share,
-    Table, Tables, Targets, Text, Texts, Word,
+    ByteRate, Bytes, Choice, Count, Duration, Flag, Hours, HoursList, Named, Number, Points, Range, Rate,
+    Share, Table, Tables, Targets, Text, Texts, Word,
 };
 use Need::{Default, Open, Required};
 
@@ -148,6 +150,7 @@ pub(super) const NODES_MAX: usize = 64;
 pub(super) const CLASSES_MAX: usize = 32;
 const BURSTS_MAX: usize = 32;
 const FAILURES_MAX: usize = 200;
+const COSTS_MAX: usize = 16;
 const POINTS_MAX: usize = 1_000;
 /// More than there are edges between the most nodes without a cycle: each may stand in a way of its own.
 const WAYS_MAX: usize = 4_096;
@@ -242,6 +245,15 @@ pub(super) static ROOT: Section = Section {
             },
             Open(""),
             "What goes wrong for sure.",
+        ),
+        key(
+            "costs",
+            Named {
+                section: &COSTS,
+                count_max: COSTS_MAX,
+            },
+            Open(""),
+            "What was measured, in place of the usual.",
         ),
     ],
 };
@@ -983,7 +995,85 @@ pub(super) static NODE: Section = Section {
             "costs",
             Word,
             Open("\"measured\""),
-            "Costs that were measured, by name: see `tidegate load --emit`.",
+            "The name of a table `[costs.NAME]`: what was measured counts, in place of the usual figures.",
+        ),
+    ],
+};
+
+/// CPU of one thing; a single text is one that is known exactly.
+const CPU: Kind = Range(&Duration("0s", "10s"));
+const SIZE: Kind = Range(&Bytes("0B", "1GiB"));
+
+pub(super) static COSTS: Section = Section {
+    header: "[costs.NAME]",
+    doc: "What Tidegate costs on a machine that was measured: `tidegate load calibrate` measures, `tidegate plan calibrate` writes this, and a `ws` node names it. Each is at least, probably, at most; one that is left out keeps its usual figure.",
+    tag: None,
+    keys: &[
+        key(
+            "measured",
+            Text { bytes_max: 200 },
+            Open("\"2026-11-30: 2 cores, Linux 6.18\""),
+            "When and where, for people.",
+        ),
+        key(
+            "handshake",
+            CPU,
+            Open("[\"30us\", \"36us\", \"54us\"]"),
+            "CPU to accept, to authenticate and to join one connection, without TLS.",
+        ),
+        key(
+            "tls",
+            CPU,
+            Open("[\"200us\", \"500us\", \"2.9ms\"]"),
+            "CPU that TLS adds to that, where no load balancer ends it; \"0s\" for none.",
+        ),
+        key(
+            "publish",
+            CPU,
+            Open("[\"35us\", \"50us\", \"60us\"]"),
+            "CPU of one publication, without its deliveries.",
+        ),
+        key(
+            "put-out",
+            CPU,
+            Open("[\"8us\", \"15us\", \"25us\"]"),
+            "Of that, what each further machine does that has receivers.",
+        ),
+        key(
+            "delivery",
+            CPU,
+            Open("[\"7.5us\", \"8.3us\", \"10.9us\"]"),
+            "CPU of one delivery with a write of its own.",
+        ),
+        key(
+            "delivery-joined",
+            CPU,
+            Open("[\"150ns\", \"200ns\", \"400ns\"]"),
+            "CPU of one that shares the write of another.",
+        ),
+        key(
+            "idle",
+            CPU,
+            Open("[\"500ns\", \"2.2us\", \"4.7us\"]"),
+            "CPU of one silent connection, each second.",
+        ),
+        key(
+            "connection-bytes",
+            SIZE,
+            Open("[\"3000B\", \"4672B\", \"11000B\"]"),
+            "Memory of one connection, the kernel's included.",
+        ),
+        key(
+            "base-bytes",
+            SIZE,
+            Open("[\"150MB\", \"318MB\", \"500MB\"]"),
+            "Memory without any, the operating system's included.",
+        ),
+        key(
+            "sync",
+            CPU,
+            Open("[\"400us\", \"2ms\", \"4ms\"]"),
+            "How long its own log on disk takes to have a publication.",
         ),
     ],
 };

@@ -45,6 +45,8 @@ pub(super) enum Value {
     Texts(Vec<(String, Span)>),
     Numbers(Vec<f64>),
     Points(Vec<(f64, f64)>),
+    /// Low, mid and high.
+    Range([f64; 3]),
     Targets(Vec<Target>),
     Table(Table),
     Tables(Vec<Table>),
@@ -255,6 +257,28 @@ impl Reader<'_> {
                 }
                 return Some(Value::Points(points));
             }
+            (Kind::Range(inner), DeValue::Array(array)) => {
+                let each = array.iter().map(|each| match each.get_ref() {
+                    DeValue::String(text) => quantity(*inner, text)
+                        .filter(|number| within(*inner, *number))
+                        .ok_or(each),
+                    _ => Err(each),
+                });
+                let each = self.all(each, key, &path)?;
+                let Ok([low, mid, high]) = <[f64; 3]>::try_from(each) else {
+                    self.refuse(key, value, &path);
+                    return None;
+                };
+                if !(low <= mid && mid <= high) {
+                    let message = format!("`{path}` must rise: at least, probably, at most");
+                    self.mistakes.note(Some(span), message, allowed(kind));
+                    return None;
+                }
+                return Some(Value::Range([low, mid, high]));
+            }
+            (Kind::Range(inner), DeValue::String(text)) => quantity(*inner, text)
+                .filter(|number| within(*inner, *number))
+                .map(|number| Value::Range([number; 3])),
             (Kind::Targets { count_max }, DeValue::Table(table)) if table.len() <= count_max => {
                 return Some(Value::Targets(self.targets(table, key, &path)));
             }
@@ -446,6 +470,7 @@ pub(super) fn quantity(kind: Kind, text: &str) -> Option<f64> {
         | Kind::Choice(_)
         | Kind::Text { .. }
         | Kind::Word
+        | Kind::Range(_)
         | Kind::Texts { .. }
         | Kind::Points { .. }
         | Kind::Targets { .. }
@@ -568,6 +593,7 @@ pub(super) fn allowed(kind: Kind) -> String {
         Kind::ByteRate(least, most) => format!("bytes a second, \"{least}\" to \"{most}\""),
         Kind::Number(least, most) => format!("a number, {least} to {most}"),
         Kind::Count(least, most) => format!("a whole number, {least} to {most}"),
+        Kind::Range(inner) => format!("{}; or a list of three: at least, probably, at most", allowed(*inner)),
         Kind::Flag => "true or false".to_owned(),
         Kind::Choice(choices) => format!("one of {}", quoted(choices)),
         Kind::Text { bytes_max } => format!("a text of 1 to {bytes_max} bytes"),
@@ -644,6 +670,13 @@ impl Table {
             None => &[],
             Some(Value::Numbers(numbers)) => numbers,
             other => unreachable!("`{name}` is {other:?}, not numbers"),
+        }
+    }
+
+    pub(super) fn range(&self, name: &str) -> Option<[f64; 3]> {
+        match self.value(name)? {
+            Value::Range(range) => Some(*range),
+            other => unreachable!("`{name}` is {other:?}, not a range"),
         }
     }
 

@@ -518,6 +518,44 @@ fn what_clashes_is_told() {
 }
 
 #[test]
+fn costs_that_were_measured_are_named_by_who_has_them() {
+    let named = |costs: &str| {
+        let node = "size = \"c7g.medium\"\ncosts = \"mine\"\n";
+        SMALL.replace("size = \"c7g.medium\"\n", node) + "[costs.mine]\nmeasured = \"today\"\n" + costs
+    };
+    let plan = parse(&named(
+        "delivery = [\"4us\", \"5us\", \"9us\"]\ntls = \"0s\"\nconnection-bytes = \"5000B\"\n",
+    ))
+    .unwrap();
+    let costs = plan.costs[0].costs;
+    assert_eq!(
+        (costs.delivery.low, costs.delivery.mid, costs.delivery.high),
+        (4e-6, 5e-6, 9e-6)
+    );
+    assert_eq!((costs.tls.high, costs.connection_bytes.low), (0.0, 5_000.0));
+    assert_eq!(costs.publish, crate::component::Costs::default().publish);
+    assert_eq!(parse(&write(&plan)).unwrap(), plan);
+    for (wrong, words) in [
+        ("delivery = [\"4us\", \"3us\", \"9us\"]", "must rise"),
+        ("delivery = [\"4us\", \"5us\"]", "a list of three"),
+        ("delivery = [\"4us\", 5, \"9us\"]", "a list of three"),
+        ("delivery = 5", "a list of three"),
+        ("delivery = \"5\"", "a list of three"),
+        ("delivery = \"5h\"", "a list of three"),
+        ("delivry = \"5us\"", "did you mean `delivery`?"),
+    ] {
+        let errors = parse(&named(&format!("{wrong}\n"))).expect_err(wrong);
+        let text = errors[0].to_string() + &errors[0].allowed;
+        assert!(errors.len() == 1 && text.contains(words), "{wrong}: {errors:#?}");
+    }
+    let errors = parse(&named("").replace("costs.mine", "costs.mein")).expect_err("another name");
+    assert!(
+        errors[0].to_string().contains("names costs that are not there"),
+        "{errors:#?}"
+    );
+}
+
+#[test]
 fn points_may_stand_in_place_of_a_shape() {
     let text = SMALL.replace(
         "{ shape = \"constant\", base = 10 }",
@@ -709,7 +747,18 @@ impl Author {
                  \"ws -> stream -> worker -> redis\", \"worker -> postgres\", \"server -> queue -> worker\"]\n";
         for kind in kinds {
             text += &format!("[node.{kind}]\nkind = \"{kind}\"\nsize = \"x\"\n");
-            text += &self.keys(&keys::NODE, Some(kind), &["kind", "size", "autoscale_max"]);
+            text += &self.keys(
+                &keys::NODE,
+                Some(kind),
+                &["kind", "size", "autoscale_max", "costs"],
+            );
+            if kind == "ws" {
+                text += "costs = \"mine\"\n";
+            }
+        }
+        for name in ["others", "mine"] {
+            text += &format!("[costs.{name}]\nmeasured = \"then and there\"\n");
+            text += &self.keys(&keys::COSTS, None, &["measured"]);
         }
         text += "[failures]\n";
         text += &self.keys(&keys::FAILURES, None, &[]);
@@ -774,6 +823,18 @@ impl Author {
             }
             Kind::Number(least, most) => format!("{}", (least + (most - least) * part).min(most)),
             Kind::Count(least, most) => (least + ((most - least) as f64 * part) as u64).to_string(),
+            Kind::Range(inner) => {
+                let print = |number: f64| match inner {
+                    Kind::Bytes(..) => format!("{:?}", units::print_bytes(number.floor())),
+                    _ => format!("{:?}", units::print_duration(number)),
+                };
+                let low = self.unit() * 5.0;
+                let (mid, high) = (low + self.unit(), low + 1.0 + self.unit());
+                match self.below(3) {
+                    0 => print(low),
+                    _ => format!("[{}, {}, {}]", print(low), print(mid), print(high)),
+                }
+            }
             Kind::Flag => (self.below(2) == 0).to_string(),
             Kind::Choice(choices) => format!("{:?}", choices[self.below(choices.len() as u32) as usize]),
             Kind::Word => format!("\"w-{}.x\"", self.below(100)),

@@ -9,8 +9,12 @@ use super::{
     keys::{self, Key, Kind, Need, Section},
     units,
 };
-use crate::plan::{
-    Briefing, Burst, Contract, Edge, Failure, Fault, Node, Plan, RoomLaw, Scenario, Session, Users,
+use crate::{
+    component::{Costs, Interval},
+    plan::{
+        Briefing, Burst, Contract, Edge, Failure, Fault, NamedCosts, Node, Plan, RoomLaw, Scenario, Session,
+        Users,
+    },
 };
 
 /// Width at which a list of texts or points goes on in the next line.
@@ -32,6 +36,9 @@ pub fn write(plan: &Plan) -> String {
         node(&mut text, each);
     }
     failures(&mut text, plan);
+    for each in &plan.costs {
+        costs(&mut text, each);
+    }
     text
 }
 
@@ -80,6 +87,19 @@ impl Block {
         if let Some(number) = number {
             self.number(name, number);
         }
+    }
+
+    fn range(&mut self, name: &str, range: Interval) {
+        let print = |number: f64| match self.key(name).kind {
+            Kind::Range(Kind::Bytes(..)) => quoted(&units::print_bytes(number)),
+            _ => quoted(&units::print_duration(number)),
+        };
+        let Interval { low, mid, high } = range;
+        let value = match low == high {
+            true => print(mid),
+            false => format!("[{}, {}, {}]", print(low), print(mid), print(high)),
+        };
+        self.put(name, value);
     }
 
     fn flag(&mut self, name: &str, flag: bool) {
@@ -405,6 +425,20 @@ fn failure(text: &mut String, failure: &Failure) {
             block.text("what", "kick");
             block.number("factor", factor);
             block.number("lasts", seconds);
+        }
+    }
+    block.finish(text);
+}
+
+/// What is not the usual.
+fn costs(text: &mut String, named: &NamedCosts) {
+    let mut block = Block::new(&keys::COSTS, format!("[costs.{}]", named.name));
+    if let Some(measured) = &named.measured {
+        block.text("measured", measured);
+    }
+    for ((name, _, value), (_, _, usual)) in named.costs.each().into_iter().zip(Costs::default().each()) {
+        if value != usual {
+            block.range(name, value);
         }
     }
     block.finish(text);

@@ -7,8 +7,10 @@
 //! Each sub-command has a file of its own. What a plan means, how it runs and what it costs is the
 //! business of the crate `tidegate-plan`, which is pure: files, threads, the day and the terminal are here.
 
+mod calibrate;
 mod check;
 mod compare;
+mod drift;
 mod explain;
 mod export;
 mod library;
@@ -44,6 +46,10 @@ pub enum Command {
     Optimize(optimize::Arguments),
     /// Run two designs under the same chance, and tell what differs by more than noise.
     Compare(compare::Arguments),
+    /// Put what `tidegate load calibrate` measured into a plan, and tell what that changes.
+    Calibrate(calibrate::Arguments),
+    /// Hold a running server's metrics against a plan.
+    Drift(drift::Arguments),
     /// Write a plan as JSON, its topology as a Graphviz graph, or the minutes of a run as CSV.
     Export(export::Arguments),
     /// Serve the planner's page on this machine, with a plan in it.
@@ -101,6 +107,8 @@ pub fn run(command: &Command) -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Optimize(arguments) => optimize::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(arguments),
+        Command::Drift(arguments) => drift::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Open(arguments) => open::run(arguments),
         Command::Schema => show(&format!("{:#}\n", file::schema())).map(|()| Ending::Good),

@@ -86,6 +86,15 @@ impl From<FileError> for Wrong {
 impl Source {
     /// Reads a file, or standard input for `-`.
     pub fn read(path: &Path) -> Result<Self, Unanswered> {
+        let name = plain(&path.display().to_string()).into_owned();
+        Self::read_other(
+            path,
+            &format!("`tidegate plan new {name}` writes one to begin with"),
+        )
+    }
+
+    /// The same of a file that is no plan; `way` is how one comes to be.
+    pub fn read_other(path: &Path, way: &str) -> Result<Self, Unanswered> {
         let (name, read) = match path.as_os_str() == "-" {
             true => ("<stdin>".to_owned(), bounded(io::stdin().lock())),
             false => (
@@ -95,13 +104,13 @@ impl Source {
         };
         let bytes = read.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                format!("tidegate plan: there is no file {name}; `tidegate plan new {name}` writes one to begin with")
+                format!("tidegate plan: there is no file {name}; {way}")
             }
             _ => format!("tidegate plan: cannot read {name}: {error}"),
         })?;
         if bytes.len() > file::BYTES_MAX {
             return Err(Unanswered(format!(
-                "tidegate plan: {name} has more than 1 MiB, the most a plan may have; is it the right file?"
+                "tidegate plan: {name} has more than 1 MiB, the most a file may have; is it the right file?"
             )));
         }
         let text = String::from_utf8(bytes).map_err(|error| {

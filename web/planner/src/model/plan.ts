@@ -23,6 +23,8 @@ export interface Plan {
   scenario: Scenario;
   topology: Topology;
   failures: Failures;
+  /** What was measured; the page only keeps it. */
+  costs?: { name: string; measured: string | null; costs: Record<string, { low: number; mid: number; high: number }> }[];
 }
 
 export type Weigh = "user-minutes" | "requests" | "time";
