@@ -33,6 +33,11 @@ const ALL: &str = "all";
 /// What `tidegate plan new` begins with.
 pub const TEMPLATE: &str = include_str!("template.toml");
 
+/// Seconds of a time as plans have them: `19h43min`, `90s`; none if it is not one.
+pub fn time(text: &str) -> Option<f64> {
+    units::parse_duration(text)
+}
+
 /// Reads a plan file.
 pub fn parse(text: &str) -> Result<Plan, Vec<FileError>> {
     match draft(text)? {
