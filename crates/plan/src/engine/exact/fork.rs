@@ -282,6 +282,9 @@ mod tests {
 
     const VISITS: f64 = 10_000.0;
 
+    /// What makes another network of one.
+    type Change = fn(&mut Network);
+
     fn json(outcome: &Outcome) -> String {
         serde_json::to_string(outcome).unwrap()
     }
@@ -360,7 +363,7 @@ mod tests {
         let whole = json(&exact::run(&network, 0));
         let mut run = Run::new(&network, 0);
         run.run_until(210.0);
-        let others: [(&str, fn(&mut Network)); 7] = [
+        let others: [(&str, Change); 7] = [
             ("seed", |network| network.seed += 1),
             ("users come", |network| network.users[0].1 += 1.0),
             ("failures are others", |network| network.faults.clear()),

@@ -42,7 +42,7 @@ use super::{
   tidegate plan export plan.toml --dot | dot -Tsvg > topology.svg
   tidegate plan export plan.toml --csv > minutes.csv
   tidegate plan export plan.toml --tidegate > tidegate.toml
-  tidegate plan export plan.toml --kubernetes | kubectl apply --dry-run=client -f -
+  tidegate plan export plan.toml --kubernetes > tidegate.yaml
   tidegate plan export plan.toml --load-script --scale 0.1 > load.sh")]
 pub struct Arguments {
     /// The plan; `-` is standard input.
