@@ -3,8 +3,13 @@
 //! `cargo bench -p tidegate-plan --bench visits`. Time is the core's, as Linux counts it for this thread, so that a busy
 //! machine does not show; the fastest and the median of rounds, for what still does.
 
-use std::{hint::black_box, sync::LazyLock, time::Instant};
+#[path = "../examples/measure/mod.rs"]
+#[allow(dead_code, reason = "it needs the time only")]
+mod measure;
 
+use std::hint::black_box;
+
+use measure::on_core_s;
 use tidegate_plan::{
     Network,
     draw::{Key, Purpose, Stream},
@@ -58,14 +63,6 @@ fn show(name: &str, mut round: impl FnMut() -> f64) {
         "{name:<34} {visits:>12.0} {median:>14.0} {fastest:>14.0}   {:.2} s",
         visits / median
     );
-}
-
-/// Seconds that this thread has had a core; what has passed where that is not told.
-fn on_core_s() -> f64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|told| told.split(' ').next()?.parse::<f64>().ok());
-    nanos.map_or_else(|| BEGAN.elapsed().as_secs_f64(), |nanos| nanos / 1e9)
 }
 
 fn stream(entity: u32) -> Stream {

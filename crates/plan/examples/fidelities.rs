@@ -4,8 +4,11 @@
 //! words, all if none. With `--part` only the hour in which most goes wrong is run, and exact as well. Time is the
 //! core's, memory the process's at most.
 
-use std::{fs, path::Path, sync::LazyLock, time::Instant};
+mod measure;
 
+use std::{fs, path::Path};
+
+use measure::{forget_peak, on_core_s, peak_mb};
 use tidegate_plan::{
     Network, Outcome, Plan, compile, engine, file,
     price::{self, Book},
@@ -170,25 +173,4 @@ fn show(fidelity: &str, plan: &Plan, network: &Network, run: impl FnOnce() -> Ou
         outcome.sampled_share * 100.0,
         peak_mb(),
     );
-}
-
-/// Seconds that this thread has had a core; what has passed where that is not told.
-fn on_core_s() -> f64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let told = fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|told| told.split(' ').next()?.parse::<f64>().ok());
-    nanos.map_or_else(|| BEGAN.elapsed().as_secs_f64(), |nanos| nanos / 1e9)
-}
-
-/// Linux forgets how large the process was.
-fn forget_peak() {
-    // Elsewhere the peak is of all runs so far.
-    drop(fs::write("/proc/self/clear_refs", "5"));
-}
-
-fn peak_mb() -> f64 {
-    let told = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = told.lines().find(|line| line.starts_with("VmHWM:"));
-    let kb = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-    kb.unwrap_or(0.0) / 1e3
 }

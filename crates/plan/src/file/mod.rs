@@ -48,6 +48,11 @@ pub(crate) fn is_key(section: &str, key: &str) -> bool {
     section.is_some_and(|section| section.key(key).is_some())
 }
 
+/// Seconds of a time as plans have them: `19h43min`, `90s`; none if it is not one.
+pub fn time(text: &str) -> Option<f64> {
+    units::parse_duration(text)
+}
+
 /// Reads a plan file.
 pub fn parse(text: &str) -> Result<Plan, Vec<FileError>> {
     match draft(text)? {

@@ -303,6 +303,26 @@ impl Judge {
         }
     }
 
+    /// The run with a number at its beginning, to be forked on its way; none of the fluid, which has no state.
+    pub fn begin(&self, number: u32) -> Option<engine::exact::Run> {
+        match self.effort.fidelity {
+            Fidelity::Fluid => None,
+            Fidelity::Hybrid => Some(engine::hybrid::begin(&self.network, number, self.effort.visits)),
+            Fidelity::Exact => Some(engine::exact::Run::new(&self.network, number)),
+        }
+    }
+
+    /// Lets a run that another judge of the same fidelity began go on as one of its own.
+    ///
+    /// # Errors
+    /// If they have no past in common.
+    pub fn take_over(&self, run: &mut engine::exact::Run) -> Result<(), engine::exact::Unlike> {
+        match self.effort.fidelity {
+            Fidelity::Hybrid => engine::hybrid::change(run, &self.network, self.effort.visits),
+            Fidelity::Fluid | Fidelity::Exact => run.change(&self.network),
+        }
+    }
+
     /// Takes the run with a number. Those that are not wanted, or were taken before, are left.
     pub fn take(&mut self, number: u32, outcome: Outcome) {
         if number < self.runs() || number >= self.wanted {

@@ -2,14 +2,15 @@
 //!
 //! Both meet the same users, the same messages and the same failures in each replication (common random
 //! numbers), so what chance does to both alike cancels out of their difference. A difference is told as one where
-//! its interval at 95 % confidence, over the replications, leaves out zero.
+//! its interval at 95 % confidence, over the replications, leaves out zero. With `--from` they have the past of the
+//! first in common, and the second takes over at that moment, with all that is under way.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 use tidegate_plan::{
-    Outcome, Plan,
+    Outcome, Plan, file,
     judge::{Judge, Promise, What, student},
     plan::Scenario,
     price::{self, Book},
@@ -30,7 +31,8 @@ use super::{
 
 #[derive(Args)]
 #[command(after_help = "Example:
-  tidegate plan compare main.toml branch.toml --runs 16")]
+  tidegate plan compare main.toml branch.toml --runs 16
+  tidegate plan compare plan.toml more-servers.toml --from 19h43min")]
 pub struct Arguments {
     /// The design to begin from.
     a: PathBuf,
@@ -41,9 +43,20 @@ pub struct Arguments {
     /// A price book in place of the plans' own: a name, or a file that ends in `.toml`.
     #[arg(long, value_name = "NAME")]
     book: Option<String>,
+    /// Until this moment of the run both are A; then B takes over, with all that is under way. Its topology must have the
+    /// same ways: counts, sizes and options may differ, and what clients do.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    from: Option<f64>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// A whole second of the run.
+fn moment(text: &str) -> Result<f64, String> {
+    let seconds =
+        file::time(text).ok_or_else(|| "a time with its unit, such as 19h43min or 90s".to_owned())?;
+    Ok(seconds.floor())
 }
 
 /// Both designs, and what differs between them.
@@ -53,6 +66,8 @@ struct Comparison {
     fidelity: trial::Fidelity,
     runs: u32,
     seed: u64,
+    /// Seconds until `b` takes over from `a`; none where each is run from its beginning.
+    from_s: Option<f64>,
     a: Side,
     b: Side,
     /// Whether both are asked the same question: the scenario, but for how clients behave, and the contract.
@@ -110,7 +125,7 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
         book(arguments.book.as_deref(), &a.plan)?,
         book(arguments.book.as_deref(), &b.plan)?,
     ];
-    let comparison = compare(&[a, b], &books, arguments.effort);
+    let comparison = compare(&[a, b], &books, arguments)?;
     show(&match arguments.json {
         true => format!("{:#}\n", serde_json::json!(comparison)),
         false => text(&comparison, &books, Paint::of_stdout()),
@@ -118,20 +133,26 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
     Ok(Ending::Good)
 }
 
-fn compare(sides: &[Ready; 2], books: &[Book; 2], asked: Asked) -> Comparison {
-    let effort = asked.effort_fixed();
+fn compare(sides: &[Ready; 2], books: &[Book; 2], arguments: &Arguments) -> Result<Comparison, Unanswered> {
+    let effort = arguments.effort.effort_fixed();
     let mut judges = [0, 1].map(|side| {
         let Ready { plan, network, .. } = &sides[side];
         Judge::of(plan, network.clone(), BTreeMap::new(), &effort).with_book(books[side].clone())
     });
     let makers = judges.clone();
+    if let Some(from) = arguments.from {
+        can_fork(&sides[0], &makers, from)
+            .map_err(|why| format!("tidegate plan: {}: {why}", sides[1].source.name))?;
+    }
     let mut measured: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
     trial::each(
         0..judges[0].wanted(),
         |number| {
-            [0, 1].map(|side| {
-                let outcome = makers[side].replicate(number);
-                (measure(&sides[side], &books[side], &outcome), outcome)
+            let mut side = 0;
+            runs_of(&makers, number, arguments.from).map(|outcome| {
+                let figures = measure(&sides[side], &books[side], &outcome);
+                side += 1;
+                (figures, outcome)
             })
         },
         |number, runs| {
@@ -155,17 +176,45 @@ fn compare(sides: &[Ready; 2], books: &[Book; 2], asked: Asked) -> Comparison {
         clients: plan_a.scenario.clients,
         ..plan_b.scenario.clone()
     };
-    Comparison {
+    Ok(Comparison {
         version: 1,
         fidelity: effort.fidelity.into(),
         runs: judgements[0].runs,
         seed: plan_a.seed,
+        from_s: arguments.from,
         a: side(0),
         b: side(1),
         is_same_question: plan_a.scenario == asked_of_b && plan_a.contract == plan_b.contract,
         clauses: differing_clauses(plan_a, &sums, &measured),
         nodes: differing_nodes(&sums, &measured),
+    })
+}
+
+/// Whether B can take over from A at a moment; tried at the beginning of a run, which costs nothing.
+fn can_fork(a: &Ready, [of_a, of_b]: &[Judge; 2], from: f64) -> Result<(), String> {
+    if from >= a.network.length {
+        return Err(format!(
+            "`--from` is after the end: the run lasts {}",
+            super::report::shown::moment(a.network.length)
+        ));
     }
+    let mut run = of_a
+        .begin(0)
+        .ok_or("`--from` needs events: the fluid model has no state; take `--fidelity hybrid` or `exact`")?;
+    of_b.take_over(&mut run)
+        .map_err(|unlike| format!("it cannot take over at `--from`: {unlike}"))
+}
+
+/// A run of both: each from its beginning, or B from A at a moment.
+fn runs_of([a, b]: &[Judge; 2], number: u32, from: Option<f64>) -> [Outcome; 2] {
+    let forked = from.and_then(|from| Some((from, a.begin(number)?)));
+    let Some((from, mut run)) = forked else {
+        return [a.replicate(number), b.replicate(number)];
+    };
+    run.run_until(from);
+    let mut fork = run.clone();
+    b.take_over(&mut fork).expect("it was tried before");
+    [run.finish(), fork.finish()]
 }
 
 fn measure(side: &Ready, book: &Book, outcome: &Outcome) -> Measured {
@@ -350,6 +399,12 @@ fn text(comparison: &Comparison, books: &[Book; 2], paint: Paint) -> String {
     }
     text.push('\n');
     text.push_str(&table.render());
+    if let Some(from) = comparison.from_s {
+        text.push_str(&format!(
+            "\nboth are A until {}; the figures are of the whole run\n",
+            super::report::shown::moment(from)
+        ));
+    }
     let runs = match comparison.runs {
         1 => "1 run of each: nothing is said about noise; take more `--runs`".to_owned(),
         n => format!("{n} pairs of runs, each pair with the same chance"),

@@ -187,6 +187,25 @@ impl Books {
         }
     }
 
+    /// Bytes they take, about.
+    pub fn bytes(&self) -> usize {
+        let of_minute = size_of::<Minute>() + self.stations.len() * 12;
+        let of_class = |class: &ClassBook| {
+            class.latency.bytes() + class.lag.bytes() + class.reservoir.capacity() * size_of::<Kept>()
+        };
+        self.classes.iter().map(of_class).sum::<usize>()
+            + self
+                .stations
+                .iter()
+                .map(|station| station.wait.bytes())
+                .sum::<usize>()
+            + (self.busy.capacity() + self.there.capacity()) * size_of::<f64>()
+            + self.minutes.capacity() * of_minute
+            + self.minute_latency.bytes()
+            + self.reconnect.bytes()
+            + (self.worst.len() + self.marks.len()) * 512
+    }
+
     pub fn mark(&mut self, at: Nanos, what: String) {
         if self.marks.len() < MARKS_MAX {
             self.marks.push(Mark {

@@ -4,6 +4,8 @@
 //! says so). Failures by chance are drawn before the run, each machine from a stream of its own: one machine more
 //! never moves another's crash.
 
+use std::ops::Range;
+
 use super::{
     Nanos, State, nanos, publish, seconds,
     tables::{BurstTable, NodeTable, Tables},
@@ -171,35 +173,8 @@ impl State {
             self.plan_fault(tables, fault);
         }
         let random = network.random;
-        let crashes = random.crashes_per_year.clamp(0.0, 1e9) / YEAR;
-        for node in &tables.nodes {
-            for machine in 0..node.machines {
-                let mut stream = tables.stream(node.entity.wrapping_add(machine), Purpose::Failure);
-                let mut at = 0.0;
-                for _ in 0..DRAWN_MAX {
-                    if crashes <= 0.0 {
-                        break;
-                    }
-                    at += stream.exponential(1.0 / crashes);
-                    let all = stream.unit() < random.common_cause;
-                    if at >= network.length {
-                        break;
-                    }
-                    let machines = if all { node.machines } else { 1 };
-                    let fault = Fault::Crash {
-                        machines,
-                        seconds: None,
-                    };
-                    self.plan_fault(
-                        tables,
-                        TimedFault {
-                            at,
-                            node: node.id,
-                            fault,
-                        },
-                    );
-                }
-            }
+        for node in 0..tables.nodes.len() {
+            self.plan_crashes(tables, node, 0..tables.nodes[node].machines, 0.0);
         }
         let deploys = random.deploys_per_week.clamp(0.0, 1e6) / WEEK;
         let mut stream = tables.stream(1, Purpose::Failure);
@@ -222,6 +197,35 @@ impl State {
                         fault,
                     },
                 );
+            }
+        }
+    }
+
+    /// Crashes by chance of some machines of a node, from a second on.
+    pub(super) fn plan_crashes(&mut self, tables: &Tables, node: usize, machines: Range<u32>, from: f64) {
+        let random = tables.random;
+        let crashes = random.crashes_per_year.clamp(0.0, 1e9) / YEAR;
+        let table = &tables.nodes[node];
+        for machine in machines {
+            let mut stream = tables.stream(table.entity.wrapping_add(machine), Purpose::Failure);
+            let mut at = 0.0;
+            for _ in 0..DRAWN_MAX {
+                if crashes <= 0.0 {
+                    break;
+                }
+                at += stream.exponential(1.0 / crashes);
+                let all = stream.unit() < random.common_cause;
+                if at >= seconds(tables.length) {
+                    break;
+                }
+                let fault = Fault::Crash {
+                    machines: if all { table.machines } else { 1 },
+                    seconds: None,
+                };
+                if at >= from {
+                    let node = table.id;
+                    self.plan_fault(tables, TimedFault { at, node, fault });
+                }
             }
         }
     }

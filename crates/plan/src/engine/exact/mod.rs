@@ -1,7 +1,8 @@
 //! Exact: each publish, each connect, each failure, event by event.
 //!
 //! A [`Run`] is a value: it goes forward to a moment ([`Run::run_until`]), it can be cloned there, changed
-//! ([`Run::strike`]) and both finished ([`Run::finish`]): that is how a run is scrubbed, and forked at a minute.
+//! ([`Run::strike`], [`Run::change`]) and both finished ([`Run::finish`]): that is how a run is scrubbed, and forked at
+//! a minute. [`Snapshots`] keeps such clones.
 //!
 //! ```text
 //!   tables    the network, prepared            mod        the clock: which event is next
@@ -9,11 +10,13 @@
 //!   deliver   from there to its receivers      scale      machines that come and go
 //!   failures  what breaks, and comes back      books      what is counted
 //!   windows   what of it all is simulated      pace       how fast flows go now
+//!   fork      another plan from here on, and moments to go back to
 //! ```
 
 mod books;
 mod deliver;
 mod failures;
+mod fork;
 mod pace;
 mod publish;
 mod scale;
@@ -26,7 +29,6 @@ pub(super) mod tests;
 
 use std::rc::Rc;
 
-pub use self::windows::{Expected, Windows};
 use self::{
     books::Books,
     failures::{Act, Node},
@@ -35,6 +37,10 @@ use self::{
     tables::{Kind, Tables},
     users::Users,
     windows::{Manner, Sampling, Work},
+};
+pub use self::{
+    fork::{Snapshots, Unlike},
+    windows::{Expected, Windows},
 };
 use super::kernel::{NEVER, Nanos, heap::Heap, law::Ziggurat, nanos, pool::Pool, seconds};
 use crate::{
@@ -78,7 +84,7 @@ impl Run {
     pub fn sampled(network: &Network, replication: u32, choose: impl FnOnce(&[Expected]) -> Windows) -> Self {
         let mut run = Self::new(network, replication);
         let windows = choose(&run.tables.expected());
-        run.state.events_max = windows.events_max.clamp(EVENTS_LEAST, EVENTS_MAX) as u64;
+        run.state.events_max = windows.events();
         run.state.begin_sampling(&run.tables, windows);
         run
     }

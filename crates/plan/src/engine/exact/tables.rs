@@ -6,7 +6,7 @@
 use crate::{
     draw::{Key, Purpose, Stream},
     engine::kernel::{NEVER, Nanos, law::Drawn, nanos, pool::SERVERS_MAX},
-    network::{Machine, Network, Share, Stage, Step},
+    network::{Machine, Network, RandomFaults, Share, Stage, Step, TimedFault},
     plan::{Burst, Jitter, NewestOf, Session},
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Tables {
     /// More is published than by who behaves.
     pub abuse_factor: f64,
     pub bursts: Vec<BurstTable>,
+    pub faults: Vec<TimedFault>,
+    pub random: RandomFaults,
     /// Rooms grow, or something is conflated.
     pub changes_pace: bool,
     /// By flow, then pool: what one publication asks.
@@ -187,7 +189,7 @@ impl FlowTable {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum BurstTable {
     Mmpp {
         factor: f64,
@@ -339,6 +341,8 @@ impl Tables {
                 .iter()
                 .filter_map(|burst| burst_of(network, burst))
                 .collect(),
+            faults: network.faults.clone(),
+            random: network.random,
             changes_pace: false,
             work: Vec::new(),
             crosses: Vec::new(),

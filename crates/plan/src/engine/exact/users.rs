@@ -74,6 +74,12 @@ impl Users {
         }
     }
 
+    /// Bytes they take, about.
+    pub fn bytes(&self) -> usize {
+        // Eight numbers of four bytes, one of eight and three of one.
+        self.home.capacity() * 43 + (self.wanted.capacity() + self.free.capacity()) * 4
+    }
+
     pub fn dialing(&self, user: u32) -> u32 {
         self.dialing[user as usize]
     }

@@ -59,6 +59,13 @@ pub struct Windows {
     pub events_max: f64,
 }
 
+impl Windows {
+    /// Events after which the run is cut: as planned, within what a run may have.
+    pub(super) fn events(&self) -> u64 {
+        self.events_max.clamp(super::EVENTS_LEAST, super::EVENTS_MAX) as u64
+    }
+}
+
 /// Windows, and where in them the run is.
 #[derive(Debug, Clone)]
 pub(super) struct Sampling {
@@ -323,6 +330,13 @@ impl State {
         }));
         self.manner = self.choose_window(tables, 0);
         self.retune(tables);
+    }
+
+    /// Chooses those to come by another plan; what was chosen stays.
+    pub(super) fn set_windows(&mut self, windows: Windows) {
+        if let Some(sampling) = &mut self.sampling {
+            sampling.windows = windows;
+        }
     }
 
     /// Each second: is it still calm, and how does the next window go?

@@ -6,7 +6,7 @@
 //! hundredth; each stands for as many as its chance says. If what must be followed is more than the budget, a
 //! part of its publications is simulated and the others load the stations.
 
-use super::exact::{Expected, Run, Windows};
+use super::exact::{Expected, Run, Unlike, Windows};
 use crate::{network::Network, outcome::Outcome};
 
 /// A calm window's least chance.
@@ -24,7 +24,20 @@ const RESERVE: f64 = 0.25;
 
 /// Simulates a network with about so many station visits.
 pub fn run(network: &Network, replication: u32, visits_budget: f64) -> Outcome {
-    Run::sampled(network, replication, |expected| plan(expected, visits_budget)).finish()
+    begin(network, replication, visits_budget).finish()
+}
+
+/// A run at its beginning, to be cloned and changed on its way.
+pub fn begin(network: &Network, replication: u32, visits_budget: f64) -> Run {
+    Run::sampled(network, replication, |expected| plan(expected, visits_budget))
+}
+
+/// Lets such a run go on as another network, with windows by what is expected of that.
+///
+/// # Errors
+/// If the network has another shape: see [`Run::change`].
+pub fn change(run: &mut Run, network: &Network, visits_budget: f64) -> Result<(), Unlike> {
+    run.change_sampled(network, |expected| plan(expected, visits_budget))
 }
 
 /// Which windows are simulated, by what is expected of them.

@@ -33,6 +33,11 @@ pub struct Heap {
 }
 
 impl Heap {
+    /// Bytes it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.events.capacity() * size_of::<Event>()
+    }
+
     /// The first.
     #[inline]
     pub fn peek(&self) -> Option<Event> {

@@ -53,6 +53,32 @@ impl Pool {
         self.starts.push(VecDeque::new());
     }
 
+    /// Gives each machine so many servers from now on. Of fewer those are kept that are free last: what they have begun they end.
+    pub fn set_servers(&mut self, servers: u32, now: Nanos) {
+        let wanted = Self::new(0, servers).servers;
+        let had = self.servers;
+        if wanted == had {
+            return;
+        }
+        let mut free = Vec::with_capacity(self.machines() * wanted);
+        for machine in 0..self.machines() {
+            let mut of_machine = self.free[machine * had..][..had].to_vec();
+            of_machine.sort_unstable_by(|a, b| b.cmp(a));
+            of_machine.resize(wanted, now);
+            // In rising order it is a heap.
+            of_machine.sort_unstable();
+            free.extend(of_machine);
+        }
+        self.free = free;
+        self.servers = wanted;
+    }
+
+    /// Bytes it takes, about.
+    pub fn bytes(&self) -> usize {
+        let waiting: usize = self.starts.iter().map(VecDeque::capacity).sum();
+        (self.free.capacity() + waiting) * size_of::<Nanos>()
+    }
+
     /// Takes the next server of a machine for so long, and returns when it starts.
     #[inline]
     pub fn serve(&mut self, machine: usize, now: Nanos, service: Nanos) -> Nanos {
@@ -143,6 +169,21 @@ mod tests {
         pool.serve(1, 0, 1_000);
         pool.reset(1, 50);
         assert_eq!((pool.waiting(1, 1), pool.serve(1, 1, 5)), (0, 50));
+    }
+
+    #[test]
+    fn servers_that_are_added_are_free_and_those_taken_end_what_they_began() {
+        let mut pool = Pool::new(1, 2);
+        pool.serve(0, 0, 100);
+        pool.serve(0, 0, 40);
+        let mut fewer = pool.clone();
+        fewer.set_servers(1, 10);
+        assert_eq!(fewer.serve(0, 10, 1), 100);
+        pool.set_servers(3, 10);
+        let starts = [10, 10, 10].map(|now| pool.serve(0, now, 60));
+        assert_eq!(starts, [10, 40, 70]);
+        pool.set_servers(u32::MAX, 20);
+        assert_eq!(pool.serve(0, 20, 1), 20);
     }
 
     #[test]

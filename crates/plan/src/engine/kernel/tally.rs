@@ -82,6 +82,11 @@ impl Tally {
         }
     }
 
+    /// Bytes it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.weights.capacity() * size_of::<f64>()
+    }
+
     /// As reports keep it.
     pub fn histogram(&self) -> Histogram {
         let mut histogram = Histogram::default();
