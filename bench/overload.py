@@ -97,7 +97,7 @@ def stopped(arguments):
 
 
 def flood(arguments):
-    report = load(arguments, ["flood", "--seconds", 10])
+    report = load(arguments, ["flood", "--seconds", 20])
     yield "unloaded p99_ms of acknowledgements", report["unloaded_p99_ms"], None, None
     yield "peak, acknowledged a second", report["peak_per_second"], None, None
     yield "offered, of the peak", report["offered_per_second"] / report["peak_per_second"], ">=", 4.5
