@@ -415,12 +415,13 @@ impl Shard {
     pub(crate) fn read_for_join(
         &mut self,
         room: RoomId,
-        join: PendingJoin,
+        mut join: PendingJoin,
         query: HistoryQuery,
         now: Moment,
     ) {
         self.rooms[room.0 as usize].replaying += 1;
         let Some(permit) = self.gate.try_read(now) else {
+            join.handle_unread(&query);
             return self.wait_to_read(WaitingRead::Join { room, join }, now);
         };
         let name = self.rooms[room.0 as usize].name.clone();
