@@ -34,8 +34,6 @@ use crate::{
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Places of which every room keeps the buffer from walk to walk: 64 bytes, whatever a burst once took.
 const UNWALKED_KEPT: usize = 4;
-/// Times `stall_max` that publishes may wait for an engine that gives no answer at all.
-const STANDSTILL: u32 = 50;
 /// Longest wait for want of a place: a latency of seconds was a standstill, and is over when it is over.
 const RETRY_OVERLOADED_MAX: Duration = Duration::from_secs(2);
 /// What a class that is being shed is asked to wait: shedding ends one class after the other, half a second each.
@@ -99,7 +97,7 @@ impl Gate {
         let now = Moment(0);
         Self {
             publishes: admission.publishes.limiter(seed, now),
-            line: Stall::new(admission.stall_max, admission.stall_max * STANDSTILL, now),
+            line: Stall::new(admission.stall_max, admission.wait_max(), now),
             line_bytes: 0,
             replays: admission.replays.limiter(seed.rotate_left(17), now),
             // A join is no burst: it waits its turn for as long as its client would wait for an answer.
@@ -417,12 +415,13 @@ impl Shard {
     pub(crate) fn read_for_join(
         &mut self,
         room: RoomId,
-        join: PendingJoin,
+        mut join: PendingJoin,
         query: HistoryQuery,
         now: Moment,
     ) {
         self.rooms[room.0 as usize].replaying += 1;
         let Some(permit) = self.gate.try_read(now) else {
+            join.handle_unread(&query);
             return self.wait_to_read(WaitingRead::Join { room, join }, now);
         };
         let name = self.rooms[room.0 as usize].name.clone();

@@ -110,6 +110,14 @@ impl PendingJoin {
         self.collected_bytes = 0;
     }
 
+    /// There is no place for what was to be read: it was not asked, and is planned anew.
+    pub(crate) fn handle_unread(&mut self, query: &HistoryQuery) {
+        if self.ahead == Ahead::Asked {
+            self.ahead = Ahead::Unknown;
+        }
+        self.tail_reads -= u8::from(query.reverse);
+    }
+
     fn collect(&mut self, publications: impl IntoIterator<Item = Publication>) {
         for publication in publications {
             self.collected_bytes += replay_weight(&publication);

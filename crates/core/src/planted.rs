@@ -1,7 +1,9 @@
 //! Bugs that can be planted inside a shard, for the simulation to find.
 //!
-//! Only with the feature `planted`, which nobody but `crates/sim` asks for, is there a way to plant one. Without it
-//! [`Planted::is`] is `false` before the program runs, and nothing is left of the places that ask.
+//! Only with the feature `planted` is there a way to plant one. Without it [`Planted::is`] is `false` before the program
+//! runs, and nothing is left of the places that ask. `crates/sim` alone asks for the feature, and is none of the workspace's default
+//! members: neither `cargo build` nor `cargo build -p tidegate` has it (`tests/purity.sh`). Whoever builds all of the workspace
+//! together gets a server in which those places compare a value, and nobody who could change it.
 
 /// One planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tidegate_core::{
     Admission, Lane, Limits, Policy,
     admission::{Adaptive, Class, Pressure, Rate, Rates},
+    request::Event,
 };
 use tidegate_wire::{
     Reject, RejectCode, ServerFrame,
-    frame::{Command, Filter, GapReason, History, Join, Ok as Reply, Push, Wishes},
+    frame::{Command, Filter, GapReason, History, Join, Ok as Reply, Push, Recovery, Wishes},
 };
 use world::*;
 
@@ -175,6 +176,44 @@ fn reads_that_wait_for_longer_keep_no_publish_waiting() {
     world.advance(MS * 1_001);
     let (_, rejects) = outcomes(&mut world, ann);
     assert_eq!(rejects.len(), 12, "{rejects:?}");
+}
+
+#[test]
+fn who_comes_from_a_shard_that_is_further_is_resumed_though_it_waited_for_a_place() {
+    let mut world = World::with_admission(eight(), limits(), [Policy::with_defaults("chat")]);
+    let (ann, bob) = (world.connect("ann"), world.connect("bob"));
+    world.join(ann, "chat:a");
+    world.publish(ann, "chat:a", "1").unwrap();
+    // The engine has a second one, which this shard is not told of yet.
+    let mut second = world.engine.room(&room("chat:a")).log[0].clone();
+    second.offset = 2;
+    world.engine.room(&room("chat:a")).log.push(second.clone());
+    world.engine.held = Some(Default::default());
+    for _ in 0..8 {
+        let history = History {
+            room: room("chat:a"),
+            since: None,
+            limit: 10,
+            reverse: false,
+        };
+        world.send(ann, Command::History(history));
+    }
+    let join = Join {
+        since: Some(world.engine.room(&room("chat:a")).head()),
+        ..plain_join("chat:a")
+    };
+    world.send(bob, Command::Join(join));
+    world.turn();
+    assert_eq!(world.shard.gate_counters().limits[1].waiting, 1);
+    world.serve(1);
+    let publication = Event::Publication {
+        room: room("chat:a"),
+        publication: second,
+    };
+    world.shard.handle_event(publication, world.now);
+    world.release();
+    assert!(matches!(world.reply(bob), Ok(Reply::Joined(joined)) if
+            (joined.offset, joined.recovery) == (2, Recovery::None)));
 }
 
 #[test]

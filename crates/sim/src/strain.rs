@@ -30,7 +30,7 @@ pub fn strain(plan: &mut Plan) {
     plan.admission = Admission {
         publishes: adaptive(is_crowd, chance),
         replays: adaptive(is_crowd, chance),
-        stall_max: Duration::from_millis(chance.pick(&[5, 50, 200])),
+        stall_max: Duration::from_millis(chance.pick(&[2, 20, 80])),
         rates: match is_crowd {
             true => Rates::default(),
             false => rates(chance),

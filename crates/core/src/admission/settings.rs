@@ -103,6 +103,16 @@ pub struct Admission {
     pub keys_max: usize,
 }
 
+/// Times `stall_max` that publishes may wait for an engine that gives no answer at all.
+const STANDSTILL: u32 = 50;
+
+impl Admission {
+    /// The longest that a publish waits for a place, whether answers come or not.
+    pub fn wait_max(&self) -> Duration {
+        self.stall_max * STANDSTILL
+    }
+}
+
 impl Default for Admission {
     fn default() -> Self {
         Self {

@@ -15,9 +15,6 @@ use crate::network::{Head, Mark};
 /// Connections are marked in every turn of this number, and when they were blocked before.
 const TURNS: u64 = 32;
 
-/// Times `stall_max` that a publish may wait for a place while no answer comes.
-const STANDSTILL: u32 = 20;
-
 /// With more connections than this only those that were blocked are marked.
 const MARK_ALL_MAX: usize = 64;
 
@@ -118,7 +115,7 @@ impl Node {
     /// place, or to be told that there is none, and for the engine.
     fn taken_long_ago(&mut self, conn: ConnId, now: Moment) -> u64 {
         let timeout = self.setup.limits.request_timeout;
-        let patience = timeout.max(self.setup.admission.stall_max * STANDSTILL) + timeout;
+        let patience = timeout.max(self.setup.admission.wait_max()) + timeout;
         let Some(taken) = self.taken.get_mut(&conn) else {
             return 0;
         };
