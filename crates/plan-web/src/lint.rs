@@ -1,7 +1,5 @@
 //! What the rules find in a plan: each finding with its evidence, the nodes it is about and a way out.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use tidegate_plan::{
     file,
@@ -35,7 +33,6 @@ pub struct Linted {
 pub fn look(asked: &Asked) -> Result<Linted, Failed> {
     let plan = file::parse(&asked.text).map_err(Failed::of_file)?;
     let given = Given {
-        costs: &BTreeMap::new(),
         book: None,
         today: asked.today.as_deref(),
         with_pairs: asked.with_pairs,

@@ -7,8 +7,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use tidegate_plan::{
     Network, Outcome, Plan, compile, engine, file,
+    judge::{Effort, Fidelity, Verdict, What, judge},
+    optimize::{Confirmed, Impossible, Wishes, optimize},
     plan::{Kind, Shape},
     price::{self, Book},
+    why::{Depth, Removed, why},
 };
 
 /// All files by their names, without `.toml`.
@@ -257,4 +260,116 @@ fn hybrid_and_exact_agree_on_the_worst_minutes_of_every_scenario() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Runs that are enough where it is not close.
+const BRIEF: Effort = Effort {
+    fidelity: Fidelity::Hybrid,
+    runs_min: 8,
+    runs_max: 8,
+    visits: 50_000.0,
+    confidence: 0.95,
+};
+
+/// What tells of a design by events, as `tidegate plan optimize` does.
+fn by_events(plan: &Plan) -> Confirmed {
+    let judged = judge(plan, &BRIEF).unwrap();
+    Confirmed {
+        holds: judged.verdict == Verdict::Holds,
+        is_close: judged.verdict == Verdict::TooClose,
+        clause: None,
+    }
+}
+
+#[test]
+fn the_first_design_of_the_match_breaks_for_the_machine_that_dies() {
+    let plan = &library()["websocket-scaling-match"];
+    let judged = judge(plan, &BRIEF).unwrap();
+    assert_eq!(judged.verdict, Verdict::Breaks);
+    let depth = Depth {
+        visits: BRIEF.visits,
+        ..Depth::default()
+    };
+    let told = why(plan, &judged, &depth);
+    let uptime = told
+        .clauses
+        .iter()
+        .find(|clause| clause.promise.what == What::Uptime)
+        .unwrap();
+    let cause = &uptime.causes[0];
+    // The same chance with only that failure taken out: then the contract is kept.
+    assert!(
+        matches!(&cause.removed, Removed::Failure { node, .. } if node == "ws"),
+        "{cause:?}"
+    );
+    assert!(cause.is_proven && cause.would_hold, "{cause:?}");
+    assert!(cause.before < 0.999 && cause.after >= 0.999, "{cause:?}");
+}
+
+#[test]
+fn a_design_of_the_match_that_holds_is_found_below_its_budget() {
+    let plan = &library()["websocket-scaling-match"];
+    let book = Book::by_name(&plan.book).unwrap();
+    let wishes = Wishes {
+        margin: 0.0,
+        ..Wishes::default()
+    };
+    let found = optimize(plan, &book, &wishes, &mut by_events).unwrap();
+    assert!(found.impossible.is_none());
+    let cheapest = found.cheapest.expect("it is found");
+    assert!(cheapest.monthly < 860.0, "{}", cheapest.monthly);
+    assert_eq!(judge(&cheapest.plan, &BRIEF).unwrap().verdict, Verdict::Holds);
+}
+
+#[test]
+fn the_action_cannot_hold_at_list_egress_and_can_with_less_sent() {
+    let plan = &library()["websocket-scaling-action"];
+    let book = Book::by_name(&plan.book).unwrap();
+    let wishes = Wishes {
+        margin: 0.0,
+        ..Wishes::default()
+    };
+    let found = optimize(plan, &book, &wishes, &mut by_events).unwrap();
+    let Some(Impossible::Traffic { lines, floor, .. }) = &found.impossible else {
+        panic!("{:?}", found.impossible);
+    };
+    // By hand: 886 users, five actions a second to ten, 9.5 % more for what is loud, 200 bytes: 25 TB a month.
+    let egress: f64 = lines.iter().map(|line| line.amount).sum();
+    assert!((2_000.0..2_600.0).contains(&egress), "{lines:?}");
+    assert!(*floor > 860.0 && found.cheapest.is_none());
+    let (rate, design) = found.conflated.expect("less is sent");
+    assert!(
+        rate < 50.0 && design.monthly <= 860.0,
+        "{rate} {}",
+        design.monthly
+    );
+    assert_eq!(judge(&design.plan, &BRIEF).unwrap().verdict, Verdict::Holds);
+}
+
+/// An egress by hand: users, what each sends, and to how many, over a month.
+#[test]
+fn what_the_match_sends_is_what_a_hand_counts() {
+    let plan = &library()["websocket-scaling-match.holds"];
+    let network = compile::compile(plan).unwrap();
+    let outcome = engine::fluid::run(&network);
+    let users =
+        outcome.minutes.iter().map(|minute| minute.wanted).sum::<f64>() / outcome.minutes.len() as f64;
+    // Loud for one minute of twenty-one, with three times as much. Who is in a room that is geometric around 25
+    // writes to 49: E[n²] / E[n].
+    let loud = 1.0 + 2.0 / 21.0;
+    let bytes = 0.5 * loud * 10.0 * 200.0 + 0.02 * loud * 49.0 * 300.0 + 49.0 * 120.0 / 30.0;
+    let by_hand = bytes * users * 730.0 * 3_600.0 / 1e9;
+    let book = Book::by_name(&plan.book).unwrap();
+    let bill = price::bill(plan, &network, &book, &outcome).unwrap();
+    let egress = bill.lines.iter().find(|line| line.what == "egress").unwrap();
+    assert!(
+        (egress.quantity - by_hand).abs() < 0.02 * by_hand,
+        "{} GB, {by_hand} GB by hand",
+        egress.quantity
+    );
+    assert!(
+        (egress.amount - 340.0).abs() < 5.0,
+        "as its briefing says: {}",
+        egress.amount
+    );
 }

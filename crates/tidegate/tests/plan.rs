@@ -226,6 +226,8 @@ fn mistakes_are_shown_beside_their_lines_in_code_review() {
 fn what_cannot_be_read_has_no_answer() {
     let dir = tempfile::tempdir().expect("a directory");
     let (junk, binary) = (dir.path().join("junk.toml"), dir.path().join("binary.toml"));
+    let empty = dir.path().join("empty.toml");
+    fs::write(&empty, "").expect("written");
     fs::write(&junk, vec![b'x'; 10 << 20]).expect("written");
     fs::write(&binary, b"title = \"\xff\"").expect("written");
     for (file, words) in [
@@ -233,12 +235,15 @@ fn what_cannot_be_read_has_no_answer() {
         (text(&binary), "binary.toml:1: this is not UTF-8"),
         ("/nonexistent.toml", "there is no file"),
         (text(dir.path()), "cannot read"),
+        (text(&empty), "add `title = "),
     ] {
         let ran = plan(&["run", file]);
         assert_eq!(code(&ran), 3, "{file}");
         assert!(err(&ran).contains(words), "{words}: {}", err(&ran));
         assert_eq!(code(&plan(&["check", file])), 3, "{file}");
-        assert_eq!(code(&plan(&["lint", file])), 3, "{file}");
+        for command in ["lint", "explain", "optimize"] {
+            assert_eq!(code(&plan(&[command, file])), 3, "{command} {file}");
+        }
     }
     // A wrong command line is clap's to tell.
     assert_eq!(code(&plan(&["run"])), 2);

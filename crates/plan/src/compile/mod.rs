@@ -29,23 +29,15 @@ mod rooms;
 mod stations;
 mod ways;
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 pub use chance::random_faults;
 
 use crate::{
-    component::{Costs, Figure},
+    component::Figure,
     network::{Flow, Law, Network, RandomFaults, TimedFault},
     plan::{Class, Plan, Scenario},
 };
-
-/// What a plan is compiled with besides itself.
-pub struct Assumptions<'a> {
-    /// Measured costs, by the name a node's `costs` option gives.
-    pub costs: &'a BTreeMap<String, Costs>,
-    /// The value of a figure that is not known exactly.
-    pub choose: &'a dyn Fn(&Figure) -> f64,
-}
 
 /// Why a plan cannot run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,22 +90,16 @@ impl std::error::Error for CompileError {}
 
 /// Compiles a plan with the middle of every figure.
 pub fn compile(plan: &Plan) -> Result<Network, CompileError> {
-    compile_with(
-        plan,
-        &Assumptions {
-            costs: &BTreeMap::new(),
-            choose: &|figure| figure.value.mid,
-        },
-    )
+    compile_with(plan, &|figure| figure.value.mid)
 }
 
-/// Compiles a plan with measured costs, or with other values of what is not known exactly.
-pub fn compile_with(plan: &Plan, assumptions: &Assumptions) -> Result<Network, CompileError> {
+/// Compiles a plan with other values of what is not known exactly.
+pub fn compile_with(plan: &Plan, choose: &dyn Fn(&Figure) -> f64) -> Result<Network, CompileError> {
     let graph = graph::Graph::new(plan)?;
     let length = bounded(plan.scenario.hours * 3_600.0, 60.0, 366.0 * 86_400.0);
     let users = course::course(&plan.scenario.users.points, length);
     let crowd = rooms::Crowd::of(&users);
-    let mut built = stations::Built::new(&graph, assumptions)?;
+    let mut built = stations::Built::new(&graph, choose)?;
     let ways = ways::Ways::new(&graph, &mut built)?;
     let scenario = &plan.scenario;
     let flows = scenario

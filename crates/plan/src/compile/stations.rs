@@ -1,6 +1,6 @@
 //! Nodes made to stations: what a machine of a node can do at once, how much fits, and how it comes back.
 
-use super::{Assumptions, CompileError, bounded, graph::Graph};
+use super::{CompileError, bounded, graph::Graph};
 use crate::{
     component::{self, Costs, Figure, MANAGED_CORES, Size, figures},
     network::{Law, Scale, Stage, Station, StationId},
@@ -15,7 +15,7 @@ const MEASURED: &str = "measured: the plan's own costs";
 
 /// What each node is made of, and the stations that were made so far.
 pub(super) struct Built<'a> {
-    assumptions: &'a Assumptions<'a>,
+    choose: &'a dyn Fn(&Figure) -> f64,
     pub stations: Vec<Station>,
     /// Of each node, defaults filled in.
     pub options: Vec<Options>,
@@ -50,10 +50,10 @@ pub(super) enum Job {
 }
 
 impl<'a> Built<'a> {
-    pub fn new(graph: &Graph, assumptions: &'a Assumptions<'a>) -> Result<Self, CompileError> {
+    pub fn new(graph: &Graph, choose: &'a dyn Fn(&Figure) -> f64) -> Result<Self, CompileError> {
         let nodes = &graph.plan.topology.nodes;
         let mut built = Self {
-            assumptions,
+            choose,
             stations: Vec::new(),
             options: nodes.iter().map(component::options).collect(),
             sizes: Vec::new(),
@@ -87,12 +87,9 @@ impl<'a> Built<'a> {
             built.sizes.push(size);
             let costs = match &node.options.costs {
                 None => Costs::default(),
-                Some(name) => of_plan(graph, name).or_else(|| assumptions.costs.get(name).copied()).ok_or_else(|| {
+                Some(name) => of_plan(graph, name).ok_or_else(|| {
                     let of_plan = graph.plan.costs.iter().map(|costs| costs.name.as_str());
-                    let known: Vec<&str> = of_plan
-                        .chain(assumptions.costs.keys().map(String::as_str))
-                        .take(20)
-                        .collect();
+                    let known: Vec<&str> = of_plan.take(20).collect();
                     CompileError::of_node(
                         &node.id,
                         format!("no measured costs `{name}` were given"),
@@ -119,7 +116,7 @@ impl<'a> Built<'a> {
 
     /// The value of a figure in this run.
     pub fn value(&self, figure: &Figure) -> f64 {
-        bounded((self.assumptions.choose)(figure), 0.0, 1e12)
+        bounded((self.choose)(figure), 0.0, 1e12)
     }
 
     /// A time as long as a figure says.

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    component::{Interval, figures},
+    component::{Costs, Interval, figures},
     network::{Machine, Share, Stage, Step},
     plan::*,
 };
@@ -307,9 +307,10 @@ fn a_limiter_before_the_edge_keeps_abuse_out() {
 fn measured_costs_and_drawn_figures_take_the_place_of_the_usual() {
     let mut plan = naive();
     plan.topology.nodes[0].options.costs = Some("mine".into());
-    let costs = BTreeMap::from([(
-        "mine".to_owned(),
-        Costs {
+    plan.costs = vec![NamedCosts {
+        name: "mine".to_owned(),
+        measured: None,
+        costs: Costs {
             delivery: Interval {
                 low: 1e-6,
                 mid: 2e-6,
@@ -317,14 +318,9 @@ fn measured_costs_and_drawn_figures_take_the_place_of_the_usual() {
             },
             ..Costs::default()
         },
-    )]);
-    let each = |choose: &dyn Fn(&Figure) -> f64| {
-        let assumptions = Assumptions {
-            costs: &costs,
-            choose,
-        };
-        compile_with(&plan, &assumptions).unwrap().flows[1].steps[1].per_receiver
-    };
+    }];
+    let each =
+        |choose: &dyn Fn(&Figure) -> f64| compile_with(&plan, choose).unwrap().flows[1].steps[1].per_receiver;
     assert_eq!(each(&|figure| figure.value.mid), 2e-6);
     assert_eq!(each(&|figure| figure.value.at(1.0)), 4e-6);
     assert!(each(&|_| f64::NAN) >= 0.0);

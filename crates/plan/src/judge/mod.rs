@@ -40,8 +40,7 @@ pub use self::{
     unknown::{Unknown, unknowns},
 };
 use crate::{
-    compile::{Assumptions, CompileError, compile_with},
-    component::Costs,
+    compile::{CompileError, compile},
     engine,
     network::Network,
     outcome::Outcome,
@@ -214,7 +213,6 @@ pub fn judge(plan: &Plan, effort: &Effort) -> Result<Judgement, Refused> {
 #[derive(Debug, Clone)]
 pub struct Judge {
     plan: Plan,
-    costs: BTreeMap<String, Costs>,
     network: Network,
     book: Option<Book>,
     effort: Effort,
@@ -233,24 +231,12 @@ impl Judge {
     /// # Errors
     /// If the plan cannot run.
     pub fn new(plan: &Plan, effort: &Effort) -> Result<Self, Refused> {
-        Self::with_costs(plan, BTreeMap::new(), effort)
-    }
-
-    /// With costs that were measured, by the names that nodes' options give.
-    ///
-    /// # Errors
-    /// If the plan cannot run.
-    pub fn with_costs(plan: &Plan, costs: BTreeMap<String, Costs>, effort: &Effort) -> Result<Self, Refused> {
-        let assumptions = Assumptions {
-            costs: &costs,
-            choose: &|figure| figure.value.mid,
-        };
-        let network = compile_with(plan, &assumptions).map_err(Refused::Compile)?;
-        Ok(Self::of(plan, network, costs, effort))
+        let network = compile(plan).map_err(Refused::Compile)?;
+        Ok(Self::of(plan, network, effort))
     }
 
     /// Of a network that is another than the plan's own: with a part taken out, or made by hand.
-    pub fn of(plan: &Plan, network: Network, costs: BTreeMap<String, Costs>, effort: &Effort) -> Self {
+    pub fn of(plan: &Plan, network: Network, effort: &Effort) -> Self {
         let effort = effort.bounded();
         let promises = Promise::all_of(plan);
         Self {
@@ -261,7 +247,6 @@ impl Judge {
             },
             book: Book::by_name(&plan.book),
             plan: plan.clone(),
-            costs,
             network,
             effort,
             each: promises.iter().map(Each::of).collect(),
@@ -390,7 +375,7 @@ impl Judge {
     pub fn finish(self) -> Judgement {
         let mut judgement = self.judgement();
         if judgement.clauses.iter().any(|clause| clause.settle.is_some()) {
-            let unknowns = unknowns(&self.plan, &self.costs, &judgement.clauses);
+            let unknowns = unknowns(&self.plan, &judgement.clauses);
             for (clause, unknowns) in judgement.clauses.iter_mut().zip(unknowns) {
                 if let Some(settle) = &mut clause.settle {
                     settle.unknown = unknowns.into_iter().next();

@@ -114,7 +114,7 @@ fn exact(runs_min: u32, runs_max: u32) -> Effort {
 }
 
 fn judge_queue(within: f64, seed: u64, length: f64, effort: &Effort) -> Judgement {
-    let mut judge = Judge::of(&plan(within, seed), queue(seed, length), BTreeMap::new(), effort);
+    let mut judge = Judge::of(&plan(within, seed), queue(seed, length), effort);
     while judge.step() {}
     judge.finish()
 }
@@ -195,14 +195,7 @@ fn more_runs_make_the_interval_narrower() {
 
 #[test]
 fn the_order_in_which_runs_come_does_not_matter() {
-    let judge = || {
-        Judge::of(
-            &plan(p95() * 1.02, 7),
-            queue(7, 30.0),
-            BTreeMap::new(),
-            &exact(4, 8),
-        )
-    };
+    let judge = || Judge::of(&plan(p95() * 1.02, 7), queue(7, 30.0), &exact(4, 8));
     let mut in_order = judge();
     while in_order.step() {}
     let mut as_they_come = judge();
@@ -273,7 +266,7 @@ fn a_figure_that_is_not_known_is_named_if_it_would_turn_a_clause() {
         "{sentence}"
     );
     // The one that moves it most comes first.
-    let all = unknowns(&plan, &BTreeMap::new(), &close.clauses);
+    let all = unknowns(&plan, &close.clauses);
     assert!(all[1].is_sorted_by(|a, b| a.range() >= b.range()));
 }
 

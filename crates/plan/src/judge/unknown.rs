@@ -3,14 +3,14 @@
 //! Each figure a plan's network was compiled with is set to its low and to its high end, one at a time, and the fluid run
 //! again. What differs from the fluid with all figures in the middle is laid on what was measured.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use serde::Serialize;
 
 use super::{Clause, Promise, What, words};
 use crate::{
-    compile::{Assumptions, compile_with},
-    component::{Costs, Figure},
+    compile::compile_with,
+    component::Figure,
     engine::fluid,
     plan::Plan,
     price::{self, Book},
@@ -59,7 +59,7 @@ impl Unknown {
 }
 
 /// Of each clause all figures that move it, the one that moves it most first.
-pub fn unknowns(plan: &Plan, costs: &BTreeMap<String, Costs>, clauses: &[Clause]) -> Vec<Vec<Unknown>> {
+pub fn unknowns(plan: &Plan, clauses: &[Clause]) -> Vec<Vec<Unknown>> {
     let mut found = vec![Vec::new(); clauses.len()];
     let asked: RefCell<Vec<Figure>> = RefCell::default();
     let note = |figure: &Figure| {
@@ -69,7 +69,7 @@ pub fn unknowns(plan: &Plan, costs: &BTreeMap<String, Costs>, clauses: &[Clause]
         }
         figure.value.mid
     };
-    let Some(middle) = figures(plan, costs, clauses, &note) else {
+    let Some(middle) = figures(plan, clauses, &note) else {
         return found;
     };
     for figure in asked.into_inner() {
@@ -77,7 +77,7 @@ pub fn unknowns(plan: &Plan, costs: &BTreeMap<String, Costs>, clauses: &[Clause]
             continue;
         }
         let at = |end: f64| {
-            figures(plan, costs, clauses, &|each| {
+            figures(plan, clauses, &|each| {
                 if each.name == figure.name {
                     end
                 } else {
@@ -129,13 +129,8 @@ fn laid_on(promise: &Promise, measured: f64, middle: f64, end: f64) -> f64 {
 }
 
 /// The figure of each clause by the fluid, with figures chosen; none if the plan does not compile with them.
-fn figures(
-    plan: &Plan,
-    costs: &BTreeMap<String, Costs>,
-    clauses: &[Clause],
-    choose: &dyn Fn(&Figure) -> f64,
-) -> Option<Vec<Option<f64>>> {
-    let network = compile_with(plan, &Assumptions { costs, choose }).ok()?;
+fn figures(plan: &Plan, clauses: &[Clause], choose: &dyn Fn(&Figure) -> f64) -> Option<Vec<Option<f64>>> {
+    let network = compile_with(plan, choose).ok()?;
     let outcome = fluid::run(&network);
     let monthly = Book::by_name(&plan.book)
         .and_then(|book| price::bill(plan, &network, &book, &outcome).ok())

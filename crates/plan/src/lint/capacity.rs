@@ -5,7 +5,7 @@ use super::{
     facts::{Facts, busy_in, bytes, counted, many, percent, share_of},
 };
 use crate::{
-    compile::{Assumptions, compile_with},
+    compile::compile,
     component::{self, sizes_of},
     engine::fluid,
     erlang::{Queue, Variability, knee},
@@ -35,7 +35,7 @@ pub(super) fn one_less(facts: &Facts<'_>, found: &mut Found) {
         let mut less = facts.plan.clone();
         less.topology.nodes[place].count = machines - 1;
         // With a bus, which one machine needs no more: the work per event is that of the real tier.
-        let Some((network, outcome)) = calm(facts, &less) else {
+        let Some((network, outcome)) = calm(&less) else {
             continue;
         };
         let busy = busy_in(&network, &outcome, place);
@@ -252,7 +252,7 @@ fn bigger(facts: &Facts<'_>, place: usize, most: f64) -> (&'static str, String) 
         for size in larger {
             let mut plan = facts.plan.clone();
             size.name.clone_into(&mut plan.topology.nodes[place].size);
-            if is_enough(facts, &plan, place, most) {
+            if is_enough(&plan, place, most) {
                 return ("size", format!("`size = \"{}\"`", size.name));
             }
         }
@@ -268,12 +268,7 @@ fn bigger(facts: &Facts<'_>, place: usize, most: f64) -> (&'static str, String) 
         let mut plan = facts.plan.clone();
         plan.topology.nodes[place].count = count;
         // One may be gone.
-        if is_enough(
-            facts,
-            &plan,
-            place,
-            most * f64::from(count - 1) / f64::from(count),
-        ) {
+        if is_enough(&plan, place, most * f64::from(count - 1) / f64::from(count)) {
             return ("count", format!("`count = {count}`, of which one may be gone"));
         }
     }
@@ -286,17 +281,13 @@ fn bigger(facts: &Facts<'_>, place: usize, most: f64) -> (&'static str, String) 
     )
 }
 
-fn is_enough(facts: &Facts<'_>, plan: &Plan, place: usize, most: f64) -> bool {
-    calm(facts, plan).is_some_and(|(network, outcome)| busy_in(&network, &outcome, place) <= most)
+fn is_enough(plan: &Plan, place: usize, most: f64) -> bool {
+    calm(plan).is_some_and(|(network, outcome)| busy_in(&network, &outcome, place) <= most)
 }
 
 /// A run of another plan in which nothing goes wrong. A machine that becomes one keeps its bus, where it has one.
-fn calm(facts: &Facts<'_>, plan: &Plan) -> Option<(Network, Outcome)> {
-    let assumptions = Assumptions {
-        costs: facts.given.costs,
-        choose: &|figure| figure.value.mid,
-    };
-    let mut network = compile_with(plan, &assumptions).ok()?;
+fn calm(plan: &Plan) -> Option<(Network, Outcome)> {
+    let mut network = compile(plan).ok()?;
     network.faults.clear();
     let outcome = fluid::run(&network);
     Some((network, outcome))
@@ -365,7 +356,7 @@ pub(super) fn scale_too_late(facts: &Facts<'_>, found: &mut Found) {
             count += 1;
             let mut plan = facts.plan.clone();
             plan.topology.nodes[place].count = count;
-            if is_enough(facts, &plan, place, CLOSE) {
+            if is_enough(&plan, place, CLOSE) {
                 break;
             }
         }
@@ -651,7 +642,7 @@ pub(super) fn cache_cold(facts: &Facts<'_>, found: &mut Found) {
         })
         .find(|size| {
             size.name.clone_into(&mut plan.topology.nodes[database].size);
-            is_enough(facts, &plan, database, 0.9)
+            is_enough(&plan, database, 0.9)
         });
     let fix = match larger {
         Some(size) => format!(

@@ -1,11 +1,11 @@
 //! What rules ask of a plan, computed once: who is on the way, how busy it is, how many a machine holds, how fast who was
 //! cut off is taken.
 
-use std::{cell::OnceCell, collections::BTreeMap};
+use std::cell::OnceCell;
 
 use super::Given;
 use crate::{
-    compile::{Assumptions, CompileError, compile_with},
+    compile::{CompileError, compile},
     component::{self, Component, Size},
     engine::fluid,
     judge::{Effort, Fidelity, Judge, Judgement, words},
@@ -37,10 +37,10 @@ pub(super) struct Pace {
 
 impl<'a> Facts<'a> {
     pub fn of(plan: &'a Plan, given: &'a Given<'a>) -> Result<Self, CompileError> {
-        let network = compiled(plan, given.costs)?;
+        let network = compile(plan)?;
         let book = given.book.cloned().or_else(|| Book::by_name(&plan.book));
         Ok(Self {
-            judged: judged(plan, network, given, book.as_ref()),
+            judged: judged(plan, network, book.as_ref()),
             options: plan.topology.nodes.iter().map(component::options).collect(),
             plan,
             given,
@@ -294,21 +294,12 @@ pub(super) fn share_of(share: Share) -> f64 {
     }
 }
 
-/// A plan with the middle of every figure.
-fn compiled(plan: &Plan, costs: &BTreeMap<String, component::Costs>) -> Result<Network, CompileError> {
-    let assumptions = Assumptions {
-        costs,
-        choose: &|figure| figure.value.mid,
-    };
-    compile_with(plan, &assumptions)
-}
-
-fn judged(plan: &Plan, network: Network, given: &Given<'_>, book: Option<&Book>) -> Judgement {
+fn judged(plan: &Plan, network: Network, book: Option<&Book>) -> Judgement {
     let effort = Effort {
         fidelity: Fidelity::Fluid,
         ..Effort::default()
     };
-    let mut judge = Judge::of(plan, network, given.costs.clone(), &effort);
+    let mut judge = Judge::of(plan, network, &effort);
     if let Some(book) = book {
         judge = judge.with_book(book.clone());
     }

@@ -27,12 +27,12 @@ mod traffic;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::Serialize;
 
 use self::facts::Facts;
-use crate::{compile::CompileError, component::Costs, plan::Plan, price::Book};
+use crate::{compile::CompileError, plan::Plan, price::Book};
 
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -205,8 +205,6 @@ pub struct Finding {
 /// What a plan is looked at with.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
-    /// Measured costs, by the name a node's `costs` option gives.
-    pub costs: &'a BTreeMap<String, Costs>,
     /// Prices in place of those of the plan's own book.
     pub book: Option<&'a Book>,
     /// `2026-07-20`, if the age of prices is to be looked at.

@@ -33,6 +33,7 @@ pub(super) fn over_built(facts: &Facts<'_>, found: &mut Found) {
             .collect()
     };
     let now = objections(&others(facts));
+    let doubted = turned(facts.plan, facts);
     let mut spared: Vec<(f64, Less)> = Vec::new();
     for less in candidates(facts) {
         let Ok(other) = Facts::of(&less.plan, &given) else {
@@ -42,12 +43,20 @@ pub(super) fn over_built(facts: &Facts<'_>, found: &mut Found) {
         if other.judged.verdict != Verdict::Holds || saved <= WORTH * price {
             continue;
         }
-        if objections(&others(&other))
+        if !objections(&others(&other))
             .iter()
             .all(|objection| now.contains(objection))
         {
-            spared.push((saved, less));
+            continue;
         }
+        // What is there for a figure that may be worse than its middle is not too much.
+        if !turned(&less.plan, &other)
+            .iter()
+            .all(|figure| doubted.contains(figure))
+        {
+            continue;
+        }
+        spared.push((saved, less));
     }
     spared.sort_by(|a, b| b.0.total_cmp(&a.0));
     for (saved, less) in spared {
@@ -72,6 +81,15 @@ fn others(facts: &Facts<'_>) -> Vec<Finding> {
     found(facts, |rule| !["L33", "L36"].contains(&rule.id))
 }
 
+/// Figures at one of whose ends a clause would break.
+fn turned(plan: &Plan, facts: &Facts<'_>) -> Vec<&'static str> {
+    let all = unknowns(plan, &facts.judged.clauses);
+    let all = all.into_iter().flatten();
+    all.filter(|unknown| unknown.turns)
+        .map(|unknown| unknown.figure)
+        .collect()
+}
+
 /// A plan with less of one thing.
 struct Less {
     plan: Plan,
@@ -83,6 +101,7 @@ struct Less {
 
 fn candidates(facts: &Facts<'_>) -> Vec<Less> {
     let mut all = Vec::new();
+    let stores = facts.plan.scenario.classes.iter().any(|class| class.durable);
     for (place, node) in facts.nodes() {
         if facts.is_managed(place) && node.kind != Kind::Replica {
             continue;
@@ -90,6 +109,10 @@ fn candidates(facts: &Facts<'_>) -> Vec<Less> {
         let mut plan = facts.plan.clone();
         let own = &mut plan.topology.nodes[place];
         if node.kind == Kind::Postgres && facts.machines(place) > 1 {
+            // A run counts minutes, and not what is lost with a disk: who must store something keeps the second copy.
+            if stores {
+                continue;
+            }
             (own.count, own.options.standby) = (1, Some(false));
             all.push(Less {
                 plan,
@@ -157,7 +180,7 @@ fn without(plan: &Plan, place: usize) -> Plan {
 pub(super) fn unknown_decides(facts: &Facts<'_>, found: &mut Found) {
     let clauses = &facts.judged.clauses;
     let mut told: Vec<&'static str> = Vec::new();
-    let all = unknowns(facts.plan, facts.given.costs, clauses);
+    let all = unknowns(facts.plan, clauses);
     for (clause, unknowns) in clauses.iter().zip(all) {
         // What moves it by less than is told of it decides nothing.
         let shows =

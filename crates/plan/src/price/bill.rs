@@ -118,8 +118,12 @@ fn machines(network: &Network, outcome: &Outcome, place: usize, node: &Node, sec
         .filter(|(station, _)| station.node as usize == place)
         .map(|(_, station)| station.machine_seconds / seconds)
         .fold(0.0, f64::max);
-    // What no event visits costs nevertheless.
-    if there > 0.0 { there } else { f64::from(node.count) }
+    // What no event visits costs nevertheless, with who stands by for it.
+    let standby = u32::from(node.options.standby == Some(true));
+    match there > 0.0 {
+        true => there,
+        false => f64::from(node.count.max(1 + standby)),
+    }
 }
 
 /// Its own, or that of its kind.
@@ -438,6 +442,36 @@ size = "cache.t4g.micro"
             missing[0].to_string(),
             "node `postgres`: the price book `aws-us-east-1` has no price of `db.r6g.large`"
         );
+    }
+
+    #[test]
+    fn a_database_that_nobody_asks_costs_as_much_as_one_that_works() {
+        let book = Book::by_name("aws-us-east-1").unwrap();
+        let price = |text: &str| {
+            let (plan, network, outcome) = run(text);
+            amount(
+                &bill(&plan, &network, &book, &outcome).unwrap(),
+                Some("postgres"),
+                "",
+            )
+        };
+        let idle = FULL.replace("durable = true", "durable = false");
+        assert_ne!(idle, FULL);
+        let (plan, network, _) = run(&idle);
+        let place = plan.topology.nodes.iter().position(|node| node.id == "postgres");
+        assert!(
+            network
+                .stations
+                .iter()
+                .all(|station| Some(station.node as usize) != place)
+        );
+        assert!(
+            (price(&idle) - price(FULL)).abs() < 1e-6,
+            "{} {}",
+            price(&idle),
+            price(FULL)
+        );
+        assert!(price(&idle.replace("standby = true\n", "")) < 0.6 * price(FULL));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Networks of which it is known why.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::{
     judge::{
@@ -33,7 +31,7 @@ fn judged(plan: &Plan, network: Network) -> Judgement {
         runs_max: 8,
         ..Effort::default()
     };
-    let mut judge = Judge::of(plan, network, BTreeMap::new(), &effort);
+    let mut judge = Judge::of(plan, network, &effort);
     while judge.step() {}
     judge.finish()
 }

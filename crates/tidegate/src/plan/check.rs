@@ -9,7 +9,6 @@
 //! Of several files the gravest counts, in that order: who lets pass what is too close does not let pass an error.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write,
     path::{Path, PathBuf},
 };
@@ -251,8 +250,7 @@ fn check(path: &Path, arguments: &Arguments, book: Option<&Book>, remarks: &mut 
             complaint: String::new(),
         };
     }
-    let judge =
-        Judge::of(&plan, network, BTreeMap::new(), &arguments.effort.effort()).with_book(book.clone());
+    let judge = Judge::of(&plan, network, &arguments.effort.effort()).with_book(book.clone());
     let report = Report::new(
         &source.name,
         &plan,

@@ -5,7 +5,7 @@
 //! its interval at 95 % confidence, over the replications, leaves out zero. With `--from` they have the past of the
 //! first in common, and the second takes over at that moment, with all that is under way.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
@@ -137,7 +137,7 @@ fn compare(sides: &[Ready; 2], books: &[Book; 2], arguments: &Arguments) -> Resu
     let effort = arguments.effort.effort_fixed();
     let mut judges = [0, 1].map(|side| {
         let Ready { plan, network, .. } = &sides[side];
-        Judge::of(plan, network.clone(), BTreeMap::new(), &effort).with_book(books[side].clone())
+        Judge::of(plan, network.clone(), &effort).with_book(books[side].clone())
     });
     let makers = judges.clone();
     if let Some(from) = arguments.from {

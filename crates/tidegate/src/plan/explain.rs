@@ -1,6 +1,6 @@
 //! `tidegate plan explain`: where events wait, what is the cause, and where the error budget went.
 
-use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
+use std::{fmt::Write, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
         network,
     } = Source::read(&arguments.file)?.ready()?;
     let book = book(arguments.book.as_deref(), &plan)?;
-    let judge = Judge::of(&plan, network, BTreeMap::new(), &arguments.effort.effort()).with_book(book);
+    let judge = Judge::of(&plan, network, &arguments.effort.effort()).with_book(book);
     let judgement = trial::judged(judge);
     let why = why(&plan, &judgement, &Depth::default());
     let verdict = Verdict::from(judgement.verdict);

@@ -4,7 +4,6 @@
 //! told, for `plan check`, too.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write,
     path::{Path, PathBuf},
 };
@@ -180,7 +179,6 @@ pub struct Found {
 /// What the rules find in a plan, by the day and with places.
 pub fn look(source: &Source, plan: &Plan, book: &Book, pairs: Pairs) -> Vec<Found> {
     let given = Given {
-        costs: &BTreeMap::new(),
         book: Some(book),
         today: Some(&today()),
         with_pairs: pairs == Pairs::Made,

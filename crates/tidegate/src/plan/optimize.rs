@@ -1,6 +1,6 @@
 //! `tidegate plan optimize`: the cheapest design that holds, and what the money buys.
 
-use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
+use std::{fmt::Write, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -117,7 +117,7 @@ fn confirmed(plan: &Plan, book: &Book, effort: Asked) -> Confirmed {
         visits: CONFIRM_VISITS,
         ..effort.effort()
     };
-    let judge = Judge::of(plan, network, BTreeMap::new(), &effort).with_book(book.clone());
+    let judge = Judge::of(plan, network, &effort).with_book(book.clone());
     Confirmed::of(&trial::judged(judge).clauses)
 }
 

@@ -1,7 +1,6 @@
 //! `tidegate plan run`: the verdict on a plan, and what it rests on.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -93,7 +92,7 @@ fn report(ready: Ready, book: Book, asked: Asked, within: Within) -> Report {
         plan,
         network,
     } = ready;
-    let judge = Judge::of(&plan, network, BTreeMap::new(), &asked.effort()).with_book(book);
+    let judge = Judge::of(&plan, network, &asked.effort()).with_book(book);
     Report::new(&source.name, &plan, &trial::judged_within(judge, within))
 }
 

@@ -23,7 +23,7 @@ mod needs;
 mod tidegate;
 mod yaml;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -111,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<Ending, Unanswered> {
         dot::dot(&plan)
     } else {
         let effort = arguments.effort.effort();
-        let outcome = Judge::of(&plan, network.clone(), BTreeMap::new(), &effort).replicate(0);
+        let outcome = Judge::of(&plan, network.clone(), &effort).replicate(0);
         if form.csv {
             csv::csv(&network, &outcome)
         } else {
