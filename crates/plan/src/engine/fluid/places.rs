@@ -46,9 +46,7 @@ pub(super) struct Counts {
 
 impl Default for Counts {
     fn default() -> Self {
-        Self {
-            counts: vec![0; LEN],
-        }
+        Self { counts: vec![0; LEN] }
     }
 }
 
