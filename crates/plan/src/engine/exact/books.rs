@@ -33,6 +33,9 @@ pub(super) struct Books {
     there: Vec<f64>,
     minutes: Vec<Minute>,
     minute_length: Nanos,
+    /// When the minute began that was last worked in, and its place in `busy`.
+    busy_from: Nanos,
+    busy_row: usize,
     minute: Minute,
     minute_latency: Tally,
     pub second_busy: Vec<f64>,
@@ -159,6 +162,8 @@ impl Books {
             there: vec![0.0; minutes * tables.pools.len()],
             minutes: Vec::with_capacity(minutes),
             minute_length,
+            busy_from: 0,
+            busy_row: 0,
             minute: Minute::default(),
             minute_latency: Tally::default(),
             second_busy: vec![0.0; tables.pools.len()],
@@ -282,16 +287,24 @@ impl Books {
         }
         let work = service as f64 * count;
         self.second_busy[pool] += work;
-        let pools = self.second_busy.len();
-        let minute = ((start / self.minute_length) as usize).min(self.busy.len() / pools - 1);
-        self.busy[minute * pools + pool] += work;
+        self.put_busy(pool, start, work);
     }
 
     pub fn on_heartbeats(&mut self, pool: usize, now: Nanos, work: f64) {
         self.second_busy[pool] += work;
-        let pools = self.second_busy.len();
-        let minute = (((now - 1) / self.minute_length) as usize).min(self.busy.len() / pools - 1);
-        self.busy[minute * pools + pool] += work;
+        self.put_busy(pool, now - 1, work);
+    }
+
+    /// Into the minute in which it begins: nearly always that of the last one, and a division is dear.
+    #[inline]
+    fn put_busy(&mut self, pool: usize, start: Nanos, work: f64) {
+        if start.wrapping_sub(self.busy_from) >= self.minute_length {
+            let pools = self.second_busy.len();
+            let minute = start / self.minute_length;
+            self.busy_from = minute * self.minute_length;
+            self.busy_row = (minute as usize).min(self.busy.len() / pools - 1) * pools;
+        }
+        self.busy[self.busy_row + pool] += work;
     }
 
     pub fn on_delivered(&mut self, tables: &Tables, sample: &Sample, stays: &[Stay]) {

@@ -66,7 +66,8 @@ pub(super) struct Flowed {
     pub out: f64,
     /// Share of what is published that fails for good.
     pub fails: f64,
-    pub growth: f64,
+    /// Of one publication, on average.
+    pub receivers: f64,
     pub jobs_done: f64,
     /// Seconds that a job waits.
     pub lag: f64,
@@ -91,8 +92,6 @@ pub(super) struct Moment<'a> {
     pub flows: Vec<Flowed>,
 }
 
-/// Longest wait that TCP adds to what was lost once: its least timeout before it sends again.
-const RESEND: f64 = 0.2;
 /// However much must all be sent, so much of what a slow reader takes is for what is newest.
 const SLOW_MIN: f64 = 0.03;
 
@@ -114,36 +113,20 @@ impl Entry {
     /// Reads what can be read from its latencies, once they are all there.
     ///
     /// `costs` is what its receivers cost, so that of what is conflated only what is sent counts.
-    pub fn settle(&mut self, network: &Network, costs: &[f64], published: &[f64], loss: f64) {
+    pub fn settle(&mut self, network: &Network, costs: &[f64], published: &[f64], places: &mut Places) {
         let flows = network.flows.len();
         self.late = vec![0.0; flows];
         self.delivered = vec![0.0; flows];
         self.jobs = vec![0.0; flows];
-        let lost = (loss * SAMPLES as f64) as usize;
-        let mut places = Places::default();
-        for phase in &mut self.phases {
-            for (flow, latency) in phase.flows.iter_mut().enumerate() {
-                let row = &network.flows[flow];
-                for (sample, seconds) in latency.taken.seconds.iter_mut().enumerate() {
-                    // The samples are in no order of their times.
-                    if sample < lost {
-                        *seconds += RESEND;
-                    }
-                }
-                let deadline = network.hard_deadline.get(flow).copied().unwrap_or(f64::INFINITY);
-                let late = latency
-                    .taken
-                    .seconds
-                    .iter()
-                    .filter(|&&seconds| seconds > deadline)
-                    .count();
-                self.late[flow] += latency.share * late as f64 / SAMPLES as f64;
-                let weight =
-                    published[flow] * latency.share * receivers(row, costs[flow]) * network.kept(row);
+        places.clear();
+        for (flow, row) in network.flows.iter().enumerate() {
+            let sent = published[flow] * receivers(row, costs[flow]) * network.kept(row);
+            for phase in &self.phases {
+                let latency = &phase.flows[flow];
+                self.late[flow] += latency.share * latency.taken.late;
+                let weight = latency.share * sent;
                 if weight > 0.0 {
-                    for &seconds in &latency.taken.seconds {
-                        places.add(seconds, weight);
-                    }
+                    places.add_all(&latency.taken.placed, weight);
                 }
             }
         }
@@ -259,7 +242,7 @@ impl Books {
         for (flow, flowed) in moment.flows.iter().enumerate() {
             let row = &network.flows[flow];
             let class = &mut self.classes[flow];
-            let reach = flowed.out * receivers(row, flowed.growth);
+            let reach = flowed.out * flowed.receivers;
             let kept = moment.conflations[flow].kept();
             let delivered = reach * kept;
             class.published += flowed.published;
@@ -280,7 +263,7 @@ impl Books {
             minute.published += flowed.published;
             minute.failed += flowed.failed;
             minute.delivered += delivered;
-            let asked = flowed.published * receivers(row, flowed.growth);
+            let asked = flowed.published * flowed.receivers;
             wanted += asked;
             failing += asked * flowed.fails;
             late += asked * (1.0 - flowed.fails) * entry.late[flow];
@@ -380,7 +363,7 @@ impl Books {
         let (mut all, mut streams) = (0.0, Vec::new());
         for (flow, flowed) in moment.flows.iter().enumerate() {
             let row = &network.flows[flow];
-            let members = receivers(row, flowed.growth);
+            let members = flowed.receivers;
             if network.is_conflated(row) {
                 let (room_rate, key_rate) = row.rates(members, flowed.published / reader_s);
                 streams.push((
@@ -408,7 +391,7 @@ impl Books {
                 if network.is_conflated(row) {
                     continue;
                 }
-                let due = flowed.out * receivers(row, flowed.growth) * share;
+                let due = flowed.out * flowed.receivers * share;
                 let missed = due * full;
                 let class = &mut self.classes[flow];
                 if row.coalescible {
@@ -519,7 +502,7 @@ impl Books {
                     let latency = &phase.flows[flow];
                     let weight = entry.delivered[flow].max(0.0) * latency.share;
                     if weight > 0.0 {
-                        add(&mut latencies, &latency.taken, weight);
+                        latencies.add_all(&latency.taken.placed, weight / SAMPLES as f64);
                         for (sums, stages) in sums.iter_mut().zip(&latency.taken.stages) {
                             for (sum, stage) in sums.iter_mut().zip(stages) {
                                 *sum += weight * stage;
@@ -528,7 +511,7 @@ impl Books {
                     }
                     let jobs = entry.jobs[flow].max(0.0) * latency.share;
                     if let Some(lag) = latency.lag.as_ref().filter(|_| jobs > 0.0) {
-                        add(&mut lags, lag, jobs);
+                        lags.add_all(&lag.placed, jobs / SAMPLES as f64);
                     }
                 }
             }
@@ -662,12 +645,6 @@ impl Books {
         ledgers.sort_by(|a, b| b.latency_s.total_cmp(&a.latency_s));
         ledgers.truncate(WORST_MAX);
         ledgers
-    }
-}
-
-fn add(places: &mut Places, taken: &Taken, weight: f64) {
-    for &seconds in &taken.seconds {
-        places.add(seconds, weight / SAMPLES as f64);
     }
 }
 

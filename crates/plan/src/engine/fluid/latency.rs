@@ -8,13 +8,15 @@
 use std::{array, sync::LazyLock};
 
 use super::{
-    places::Places,
+    places::{Counts, Placed},
     tables::{Tables, machines_hit, place_of, share_of},
 };
 use crate::network::{Flow, Law, Machine, Stage, Step};
 
 /// Strata of each part: a prime.
 pub(super) const SAMPLES: usize = 509;
+/// Less than the share of half a stratum.
+const WAITS_MIN: f64 = 0.499 / SAMPLES as f64;
 /// The lattice: of those with this prime, no two of the first 28 parts meet more evenly in the worst case.
 const GENERATOR: usize = 472;
 pub(super) const STAGES: usize = Stage::ALL.len();
@@ -61,6 +63,38 @@ impl Wait<'_> {
         (self.ln_waits - self.visit.ln_above[sample]).max(0.0) * self.per_ln + self.backlog
     }
 
+    /// Adds it to the seconds of each sample; returns the sum of what was added.
+    fn put_into(&self, seconds: &mut [f64]) -> f64 {
+        /// Side by side, as the processor adds them: the order of the sums is the same on every machine.
+        const LANES: usize = 4;
+        let mut sums = [0.0; LANES];
+        let (seconds_of, seconds_left) = seconds.as_chunks_mut::<LANES>();
+        let (ln_above_of, ln_above_left) = self.visit.ln_above.as_chunks::<LANES>();
+        let wait = |ln_above: f64| {
+            let above = self.ln_waits - ln_above;
+            (if above > 0.0 { above } else { 0.0 }) * self.per_ln + self.backlog
+        };
+        for (seconds, ln_above) in seconds_of.iter_mut().zip(ln_above_of) {
+            for lane in 0..LANES {
+                let more = wait(ln_above[lane]);
+                seconds[lane] += more;
+                sums[lane] += more;
+            }
+        }
+        for (seconds, &ln_above) in seconds_left.iter_mut().zip(ln_above_left) {
+            let more = wait(ln_above);
+            *seconds += more;
+            sums[0] += more;
+        }
+        let mut sum: f64 = sums.iter().sum();
+        for (seconds, growing) in seconds.iter_mut().zip(&self.visit.growing) {
+            let more = growing * self.growth;
+            *seconds += more;
+            sum += more;
+        }
+        sum
+    }
+
     fn grown(&self, sample: usize) -> f64 {
         self.visit
             .growing
@@ -83,8 +117,12 @@ pub(super) struct Way {
 /// What a load makes of a way.
 #[derive(Debug, Clone)]
 pub(super) struct Taken {
-    /// Seconds of each sample.
-    pub seconds: Vec<f64>,
+    /// How long its samples take.
+    pub placed: Placed,
+    /// Share of them that is later than the deadline.
+    pub late: f64,
+    /// The sample that takes longest.
+    pub slowest: usize,
     /// Means by stage: of all, of those between the 93rd and 97th percentile, of those above the 99th.
     pub stages: [[f64; STAGES]; 3],
 }
@@ -96,6 +134,25 @@ pub(super) struct Load<'a> {
     pub backlogs: &'a [f64],
     pub growth: f64,
 }
+
+/// What else is met, of all ways alike.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Meets {
+    /// Share that is lost on a link, and sent again.
+    pub loss: f64,
+    /// Seconds.
+    pub deadline: f64,
+}
+
+impl Meets {
+    pub const NOTHING: Self = Self {
+        loss: 0.0,
+        deadline: f64::INFINITY,
+    };
+}
+
+/// Longest wait that TCP adds to what was lost once: its least timeout before it sends again.
+const RESEND: f64 = 0.2;
 
 impl Way {
     /// A way over these steps; of a flow's deliveries if there is one, else of jobs.
@@ -209,7 +266,8 @@ impl Way {
             .iter()
             .filter_map(|visit| {
                 let (tail, backlog) = (load.tails[visit.group], load.backlogs[visit.group]);
-                let waits = tail.waits > 1e-9 && tail.falls > 0.0;
+                // Of fewer than the last stratum is none of the samples that waits.
+                let waits = tail.waits > WAITS_MIN && tail.falls > 0.0;
                 (waits || backlog > 0.0 || !visit.growing.is_empty()).then(|| Wait {
                     visit,
                     ln_waits: if waits {
@@ -234,27 +292,26 @@ impl Way {
     }
 
     /// Latencies at a load.
-    pub fn take(&self, load: Load) -> Taken {
+    pub fn take(&self, load: Load, meets: Meets, counts: &mut Counts) -> Taken {
         let mut seconds = self.fixed.clone();
         let waits = self.waits(load);
         let weight = 1.0 / SAMPLES as f64;
         let mut stages = [self.stages_mean, [0.0; STAGES], [0.0; STAGES]];
         for wait in &waits {
-            let mut sum = 0.0;
-            for (sample, seconds) in seconds.iter_mut().enumerate() {
-                let more = wait.waited(sample) + wait.grown(sample);
-                *seconds += more;
-                sum += more;
-            }
-            stages[0][wait.visit.stage] += sum * weight;
+            stages[0][wait.visit.stage] += wait.put_into(&mut seconds) * weight;
         }
-        let mut places = Places::default();
-        for &seconds in &seconds {
-            places.add(seconds, weight);
-        }
-        let [low, high, top] = places.quantiles([0.93, 0.97, 0.99]);
+        let mut placed = counts.place(&seconds);
+        let [low, high, top] = placed.quantiles([0.93, 0.97, 0.99]);
+        let mut slowest = 0;
         for (sample, &total) in seconds.iter().enumerate() {
-            for (set, is_in) in [(1, low <= total && total <= high), (2, total >= top)] {
+            // Nearly all are below.
+            if total < low {
+                continue;
+            }
+            if total >= seconds[slowest] {
+                slowest = sample;
+            }
+            for (set, is_in) in [(1, total <= high), (2, total >= top)] {
                 if !is_in {
                     continue;
                 }
@@ -266,7 +323,24 @@ impl Way {
                 }
             }
         }
-        Taken { seconds, stages }
+        // The samples are in no order of their times.
+        let lost = ((meets.loss * SAMPLES as f64) as usize).min(SAMPLES);
+        if lost > 0 {
+            seconds[..lost].iter_mut().for_each(|seconds| *seconds += RESEND);
+            placed = counts.place(&seconds);
+        }
+        let is_late = |seconds: &&f64| **seconds > meets.deadline;
+        let late = if meets.deadline < f64::INFINITY {
+            seconds.iter().filter(is_late).count()
+        } else {
+            0
+        };
+        Taken {
+            placed,
+            late: late as f64 * weight,
+            slowest,
+            stages,
+        }
     }
 
     /// Of one sample: waits and services, by stage.

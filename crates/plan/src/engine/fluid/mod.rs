@@ -21,12 +21,13 @@ mod users;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use self::{
     books::{Books, Moment},
-    latency::{Load, Tail, Way},
+    latency::{Load, Meets, Tail, Way},
     machines::Machines,
+    places::{Counts, Places},
     tables::{Demand, Tables},
     users::Users,
 };
@@ -69,6 +70,8 @@ struct Trigger {
     share: f64,
     median: f64,
     sigma: f64,
+    /// Nearly all have reacted.
+    ends: f64,
 }
 
 /// What stays the same until a machine comes or goes or a cache knows more.
@@ -108,6 +111,14 @@ struct Fluid<'a> {
     known: BTreeMap<[i32; 6], usize>,
     last: ([i32; 6], usize),
     books: Books,
+    scratch: RefCell<Scratch>,
+}
+
+/// Room that each new entry uses again.
+#[derive(Default)]
+struct Scratch {
+    counts: Counts,
+    places: Places,
 }
 
 impl<'a> Fluid<'a> {
@@ -137,6 +148,7 @@ impl<'a> Fluid<'a> {
             known: BTreeMap::new(),
             last: ([i32::MIN; 6], 0),
             books: Books::new(network, tables.groups.len()),
+            scratch: RefCell::default(),
             machines,
         }
     }
@@ -477,7 +489,11 @@ impl<'a> Fluid<'a> {
                 retried: events * (tries[flow] - 1.0),
                 out,
                 fails: 1.0 - good,
-                growth: growth[flow],
+                receivers: if growth[flow] == 1.0 {
+                    self.tables.receivers_of_one[flow]
+                } else {
+                    books::receivers(&self.network.flows[flow], growth[flow])
+                },
                 jobs_done,
                 lag,
             });
@@ -605,6 +621,9 @@ impl<'a> Fluid<'a> {
             })
             .collect();
         let mut entry = books::Entry::new(groups);
+        let scratch = &mut *self.scratch.borrow_mut();
+        let counts = &mut scratch.counts;
+        let loss = self.loss();
         let idle = self.idle();
         let none = vec![0.0; groups];
         for phase in &self.phases {
@@ -691,10 +710,13 @@ impl<'a> Fluid<'a> {
                         backlogs: &waits,
                         growth: costs[flow],
                     };
-                    let taken = way.take(load);
-                    let slowest = (0..latency::SAMPLES)
-                        .max_by(|&a, &b| taken.seconds[a].total_cmp(&taken.seconds[b]))
-                        .map_or([[0.0; 2]; latency::STAGES], |sample| way.stays(sample, load));
+                    let deadline = self.network.hard_deadline.get(flow);
+                    let meets = Meets {
+                        loss,
+                        deadline: deadline.copied().unwrap_or(f64::INFINITY),
+                    };
+                    let taken = way.take(load, meets, counts);
+                    let slowest = way.stays(taken.slowest, load);
                     books::Latency {
                         // Of what is published in a step, this part falls into the phase.
                         share: phase.share * factor,
@@ -702,10 +724,11 @@ impl<'a> Fluid<'a> {
                         slowest,
                         // The backlog of jobs is told apart.
                         lag: self.setting.aside_ways[flow].as_ref().map(|way| {
-                            way.take(Load {
+                            let load = Load {
                                 backlogs: &none,
                                 ..load
-                            })
+                            };
+                            way.take(load, Meets::NOTHING, counts)
                         }),
                     }
                 })
@@ -717,7 +740,7 @@ impl<'a> Fluid<'a> {
                 flows,
             });
         }
-        entry.settle(self.network, costs, published, self.loss());
+        entry.settle(self.network, costs, published, &mut scratch.places);
         entry
     }
 
@@ -733,7 +756,7 @@ impl<'a> Fluid<'a> {
 
 impl Trigger {
     fn is_near(&self, now: f64) -> bool {
-        now >= self.at - 1.0 && now < self.at + self.median * libm::exp(3.0 * self.sigma) + 1.0
+        now >= self.at - 1.0 && now < self.ends
     }
 
     /// Reactions a second of one user: the density of a lognormal.
@@ -895,6 +918,7 @@ fn triggers(network: &Network) -> Vec<Trigger> {
                 share: share.clamp(0.0, 1.0),
                 median,
                 sigma,
+                ends: hour * 3_600.0 + median * libm::exp(3.0 * sigma) + 1.0,
             });
         }
     }

@@ -47,6 +47,8 @@ pub(super) struct Tables<'a> {
     pub edge: Option<usize>,
     /// Of each flow: receivers of one publication on average, and the share that is sent at its own rate.
     pub receivers: Vec<f64>,
+    /// Each room counted as one receiver at least.
+    pub receivers_of_one: Vec<f64>,
     pub kept: Vec<f64>,
 }
 
@@ -83,6 +85,9 @@ impl<'a> Tables<'a> {
             orders: Vec::new(),
             edge: None,
             receivers: network.flows.iter().map(Flow::receivers_mean).collect(),
+            receivers_of_one: (network.flows.iter())
+                .map(|flow| super::books::receivers(flow, 1.0))
+                .collect(),
             kept: (network.flows.iter())
                 .map(|flow| network.kept(flow).max(1e-9))
                 .collect(),
