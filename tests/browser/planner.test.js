@@ -1,13 +1,14 @@
 // The planner as its user sees it: from an empty canvas to a design that holds, by pointer, by text and by keyboard;
 // time, incidents, comparison; the reference game, from a first design that breaks to one that holds; a link opened on a
-// phone. A real server, a real browser. Screenshots go to out/browser.
+// phone. A real server, a real browser. Screenshots go to out/browser. `TIDEGATE` names another binary than the release's; one
+// of a debug build serves the page as it is on the disk.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect as dial, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
@@ -41,7 +42,7 @@ before(async () => {
   mkdirSync(out, { recursive: true });
   dir = mkdtempSync(join(tmpdir(), "tidegate-planner-"));
   const port = await freePort();
-  server = spawn(join(root, "target/release/tidegate"), ["serve", "--demo", "--listen", `127.0.0.1:${port}`], { cwd: dir, stdio: "ignore" });
+  server = spawn(resolve(root, process.env.TIDEGATE ?? "target/release/tidegate"), ["serve", "--demo", "--listen", `127.0.0.1:${port}`], { cwd: dir, stdio: "ignore" });
   while (!(await answers(port))) {
     assert.equal(server.exitCode, null, "the server ended");
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -328,6 +329,66 @@ test("from an empty canvas to a design that holds", async () => {
   assert.deepEqual(page.mistakes, []);
 });
 
+test("a run is forked at a minute: the past is shared, and what cannot take over says why", async () => {
+  const page = await open();
+  await node(page, "clients").waitFor();
+  await text(page, () => `${SMALL.replace("99.9%", "99%")}
+[topology]
+ways = ["clients -> ws -> postgres", "ws -> redis"]
+
+[node.ws]
+kind = "ws"
+count = 2
+
+[node.redis]
+kind = "redis"
+
+[node.postgres]
+kind = "postgres"
+`);
+  await verdict(page, "holds");
+  const compared = page.locator("section[aria-labelledby=compare-title]");
+  const cells = (row) => compared.locator("tbody tr", { hasText: row }).locator("td").allTextContents();
+  await page.locator("#scrubber").fill("4");
+  await page.click("text=Fork here");
+  await compared.locator("text=Nothing is changed yet").waitFor();
+  const [kept, same] = await cells("Uptime");
+  assert.equal(kept, same);
+
+  // An incident at that minute: the hours before it are the kept run's, and users are worse off since.
+  await page.selectOption('select[aria-label="Which node"]', "ws");
+  await page.click("text=Throw in");
+  await page.waitForSelector('ul[aria-label="Failures of the plan"] li >> text=04:00 ws one machine crashes');
+  await compared.locator("text=Until 04:00 both are one run").waitFor({ timeout: 60_000 });
+  await page.locator("#contract-title").locator("..").locator("text=until 04:00 the kept run, from then on this plan").waitFor({ timeout: 60_000 });
+  await deep(page);
+  const uptime = await cells("Uptime");
+  assert.equal(uptime[0], kept);
+  assert.ok(Number.parseFloat(uptime[1]) < Number.parseFloat(kept), uptime.join(" "));
+  assert.match(uptime[3], /^−[\d.]+ points to −[\d.]+ points$/);
+  await compared.screenshot({ path: join(out, "planner-fork.png") });
+
+  // More machines from then on take over with all that is under way.
+  await node(page, "ws").click();
+  await page.fill("#node-count", "3");
+  await page.press("#node-count", "Enter");
+  await compared.locator("text=Until 04:00 both are one run").waitFor({ state: "detached" });
+  await compared.locator("text=Until 04:00 both are one run").waitFor({ timeout: 60_000 });
+  assert.match((await cells("Monthly bill"))[2], /^\+\$\d/);
+
+  // Other users have no past in common with these.
+  await text(page, (file) => file.replace(/^seed = .*\n/m, "").replace(/^title = .*$/m, "$&\nseed = 2"));
+  await compared.locator(".unlike", { hasText: /cannot take over at 04:00: its seed is another. So both were run from their beginning/ }).waitFor({ timeout: 60_000 });
+  assert.ok((await compared.locator("tbody tr").count()) >= 3);
+  await compared.screenshot({ path: join(out, "planner-unlike.png") });
+
+  await compared.locator("text=Let it go").click();
+  await compared.waitFor({ state: "detached" });
+  await deep(page);
+  assert.doesNotMatch(await page.locator("#contract-title").locator("..").textContent(), /kept run/);
+  assert.deepEqual(page.mistakes, []);
+});
+
 test("the reference game: the first design breaks, the cause is found, and a design that answers it holds", async () => {
   const page = await open();
   await node(page, "clients").waitFor();
@@ -335,6 +396,15 @@ test("the reference game: the first design breaks, the cause is found, and a des
   await verdict(page, "breaks");
   const post = page.locator("section[aria-labelledby=post-title]");
   assert.ok(Number(await post.locator(".score b").textContent()) < 100);
+
+  // The rules name it too, with the evidence of this design and a way out; a click leads to the node.
+  const finding = page.locator('section[aria-labelledby=findings-title] li[data-rule="L06"]');
+  await finding.waitFor({ timeout: 60_000 });
+  assert.match(await finding.textContent(), /error.*with one machine less than ws.*3,400 connections.*Way out: count = \d.*A common mistake: headroom before spikes/s);
+  await finding.locator("button", { hasText: "ws" }).click();
+  await page.waitForSelector('#tab-node[aria-selected="true"]');
+  assert.equal(await page.inputValue("#node-name"), "ws");
+  await page.locator('.svelte-flow__node[data-id="ws"] .selected').waitFor();
 
   // The cause is the one machine that holds everybody: without its failure it would hold.
   await page.click("text=Find the cause");

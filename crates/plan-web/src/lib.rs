@@ -8,6 +8,7 @@
 mod columns;
 #[cfg(target_arch = "wasm32")]
 mod face;
+mod fork;
 mod kinds;
 mod lint;
 mod optimize;
@@ -148,10 +149,18 @@ fn answered(request: Request, tell: Tell<'_>) -> Result<Answer, Failed> {
         Request::Kinds => Ok(Answer::Kinds(kinds::kinds())),
         Request::Judge(asked) => {
             let judged = verdict::judge(&asked, tell)?;
-            let run = run::Run::of(&judged.plan, judged.judgement.clone(), &judged.first);
+            let run = run::Run::of(
+                &judged.plan,
+                judged.judgement.clone(),
+                &judged.first,
+                judged.forked.clone(),
+            );
             LAST.set(Some((asked, judged)));
             Ok(Answer::Run(Box::new(run)))
         }
+        Request::Why { asked, .. } if asked.from.is_some() => Err(Failed::of(
+            "causes are found by runs from the beginning: ask without `from`",
+        )),
         Request::Why { asked, depth } => {
             let last = LAST.take().filter(|(of, _)| *of == asked);
             let (of, judged) = match last {
@@ -379,6 +388,75 @@ mod tests {
             );
             assert_eq!(clause["settle"].is_null(), clause["standing"] != "too-close");
         }
+    }
+
+    #[test]
+    fn a_fork_has_the_kept_runs_past_and_says_what_differs_since() {
+        let hours = |run: &Value, line: &str| run["columns"][line].as_array().unwrap().clone();
+        let twice = file::TEMPLATE.replace("count = 2", "count = 3");
+        assert_ne!(twice, file::TEMPLATE);
+        let from = json!({"text": file::TEMPLATE, "at_s": 86_400.0});
+        let mut request = judge("hybrid", 4);
+        let kept = ask(&request);
+        assert!(kept["forked"].is_null());
+        request["from"] = from.clone();
+        let same = ask(&request);
+        for pair in same["forked"]["pairs"].as_array().unwrap() {
+            assert_eq!(pair["before"], pair["after"], "{pair}");
+            assert_eq!(pair["interval"], json!([0.0, 0.0]), "{pair}");
+        }
+        request["text"] = json!(twice);
+        let (told, forked) = told(&request);
+        assert!(forked["forked"]["unlike"].is_null(), "{}", forked["forked"]);
+        assert_eq!(told[0]["run"]["forked"]["at_s"], 86_400.0);
+        // A minute is a point.
+        for line in ["p95", "wanted", "delivered"] {
+            assert_eq!(
+                hours(&forked, line)[..24 * 60],
+                hours(&kept, line)[..24 * 60],
+                "{line}"
+            );
+        }
+        assert_ne!(hours(&forked, "p95"), hours(&kept, "p95"));
+        let pairs = forked["forked"]["pairs"].as_array().unwrap();
+        let bill = pairs.iter().find(|pair| pair["what"] == "budget").unwrap();
+        assert!(bill["interval"][0].as_f64().unwrap() > 1.0, "{bill}");
+        for pair in pairs {
+            let of = |run: &Value| -> Value {
+                let clauses = run["clauses"].as_array().unwrap();
+                let is_it =
+                    |clause: &&Value| clause["what"] == pair["what"] && clause["class"] == pair["class"];
+                clauses.iter().find(is_it).unwrap()["measured"].clone()
+            };
+            assert_eq!(
+                (&pair["before"], &pair["after"]),
+                (&of(&kept), &of(&forked)),
+                "{pair}"
+            );
+        }
+        request["op"] = json!("why");
+        assert!(ask(&request)["errors"].is_array());
+    }
+
+    #[test]
+    fn what_cannot_take_over_is_compared_from_the_beginning_and_says_why() {
+        let mut request = judge("hybrid", 2);
+        request["from"] = json!({"text": file::TEMPLATE.replace("seed = 1", "seed = 2"), "at_s": 60.0});
+        let unlike = |request: &Value| -> String {
+            let run = ask(request);
+            assert!(
+                run["forked"]["pairs"][0]["interval"].is_array(),
+                "{}",
+                run["errors"]
+            );
+            run["forked"]["unlike"].as_str().unwrap().to_owned()
+        };
+        assert!(unlike(&request).contains("seed"));
+        request["from"] = json!({"text": file::TEMPLATE, "at_s": 1e9});
+        assert!(unlike(&request).contains("ends before"));
+        request["from"] = json!({"text": "title = 1", "at_s": 0.0});
+        let message = ask(&request)["errors"][0]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("kept cannot be read"), "{message}");
     }
 
     #[test]

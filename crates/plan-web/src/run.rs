@@ -11,7 +11,7 @@ use tidegate_plan::{
     why::{self, Account, Stack},
 };
 
-use crate::columns::Columns;
+use crate::{columns::Columns, fork::Forked};
 
 /// See the module.
 #[derive(Debug, Serialize)]
@@ -46,6 +46,8 @@ pub struct Run {
     bill: Option<Bill>,
     /// Why there is no bill.
     unpriced: Vec<String>,
+    /// Beside the plan that was kept, if one was.
+    forked: Option<Forked>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,7 +61,7 @@ struct Station {
 
 impl Run {
     /// Of a judgement, and of the first of its runs: their minutes are accounted for one by one.
-    pub fn of(plan: &Plan, judgement: Judgement, first: &[Outcome]) -> Self {
+    pub fn of(plan: &Plan, judgement: Judgement, first: &[Outcome], forked: Option<Forked>) -> Self {
         let nodes = &plan.topology.nodes;
         let Judgement { outcome, network, .. } = judgement;
         Self {
@@ -98,6 +100,7 @@ impl Run {
             marks: outcome.marks,
             bill: judgement.bill,
             unpriced: judgement.unpriced,
+            forked,
         }
     }
 }

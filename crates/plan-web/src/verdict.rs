@@ -12,6 +12,7 @@ use tidegate_plan::{
 
 use crate::{
     Failed, Tell, Told,
+    fork::{Forked, Forks, Kept},
     run::{self, Run},
 };
 
@@ -21,6 +22,9 @@ pub struct Asked {
     pub text: String,
     #[serde(default)]
     pub effort: Effort,
+    /// The plan that is gone on from, and compared with.
+    #[serde(default)]
+    pub from: Option<Kept>,
 }
 
 /// How far it is.
@@ -41,6 +45,7 @@ pub struct Judged {
     pub judgement: Judgement,
     /// The first runs, each on its own.
     pub first: Vec<Outcome>,
+    pub forked: Option<Forked>,
 }
 
 /// Runs whose minutes are accounted for: as many as pairs prove a cause.
@@ -50,10 +55,17 @@ const FIRST_RUNS: usize = 4;
 pub fn judge(asked: &Asked, tell: Tell<'_>) -> Result<Judged, Failed> {
     let plan = file::parse(&asked.text).map_err(Failed::of_file)?;
     let mut judge = Judge::new(&plan, &asked.effort).map_err(|refused| Failed::of(refused.to_string()))?;
+    let mut forks = match &asked.from {
+        Some(kept) => Some(Forks::new(kept, &plan, &judge, &asked.effort)?),
+        None => None,
+    };
     let mut first: Vec<Outcome> = Vec::new();
     while !judge.is_done() {
         let number = judge.runs();
-        let outcome = judge.replicate(number);
+        let outcome = match &mut forks {
+            Some(forks) => forks.replicate(&judge, number),
+            None => judge.replicate(number),
+        };
         if first.len() < FIRST_RUNS {
             first.push(outcome.clone());
         }
@@ -61,7 +73,8 @@ pub fn judge(asked: &Asked, tell: Tell<'_>) -> Result<Judged, Failed> {
         if !judge.is_done() {
             let so_far = judge.judgement();
             let clauses = run::shown(so_far.clauses.clone());
-            let run = (number == 0).then(|| Box::new(Run::of(&plan, so_far, &first)));
+            let forked = forks.as_ref().map(Forks::forked);
+            let run = (number == 0).then(|| Box::new(Run::of(&plan, so_far, &first, forked)));
             tell(&Told::Judging(Judging {
                 runs: judge.runs(),
                 wanted: judge.wanted(),
@@ -79,5 +92,6 @@ pub fn judge(asked: &Asked, tell: Tell<'_>) -> Result<Judged, Failed> {
         plan,
         judgement,
         first,
+        forked: forks.as_ref().map(Forks::forked),
     })
 }

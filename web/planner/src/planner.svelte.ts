@@ -3,7 +3,8 @@
 // ```text
 //   typing ──► text ──parse──► plan ──► picture
 //   drawing ─► plan ──write──► text                each step of either can be undone
-//                text ──judge──► fluid at once; run after run, until a verdict stands, when the hand rests
+//                text ──judge──► fluid at once; run after run, until a verdict stands, when the hand rests;
+//                     │            beside a run that was kept, and with its past, after a fork
 //                     ├─why──────► what is the cause         when it is asked for,
 //                     └─optimize─► the cheapest that holds   until it is stopped or the text is another
 // ```
@@ -339,7 +340,8 @@ export class Planner {
       if (judging.run && !this.#runs.hybrid) this.#showHybrid(judging.run, performance.now() - start);
     };
     try {
-      const { answer, millis } = await this.#engine.long("deep", { op: "judge", text: this.text, effort }, told);
+      const from = this.#from();
+      const { answer, millis } = await this.#engine.long("deep", { op: "judge", text: this.text, effort, ...(from ? { from } : {}) }, told);
       if (asked !== this.#asked) return;
       if (isFailed(answer)) this.#show(null, 0, answer.errors);
       else this.#showHybrid(answer, millis);
@@ -454,10 +456,24 @@ export class Planner {
 
   // ---- comparing -------------------------------------------------------------------
 
-  /** Keeps this run: what is changed from now on is compared with it, from this hour on. */
+  /**
+   * Keeps this run: what is changed from now on goes on from it, at this minute. Where something was changed since it was
+   * kept, that is moved to this minute.
+   */
   fork(): void {
     if (!this.plan || !this.run) return;
-    this.held = { title: this.plan.title, text: this.text, hour: this.hour, runs: this.#runs };
+    const hour = Math.round(this.hour * 60) / 60;
+    if (this.held && this.held.text !== this.text) {
+      this.held = { ...this.held, hour };
+      this.#compute();
+    } else {
+      this.held = { title: this.plan.title, text: this.text, hour, runs: this.#runs };
+    }
+  }
+
+  /** What the run goes on from; nothing where it is the kept one itself. */
+  #from(): { text: string; at_s: number } | null {
+    return this.held && this.held.text !== this.text ? { text: this.held.text, at_s: Math.round(this.held.hour * 3600) } : null;
   }
 
   /** Goes back to the run that was kept. */
@@ -466,6 +482,13 @@ export class Planner {
     if (!held) return;
     this.held = null;
     await this.take(held.text);
+  }
+
+  /** Lets the kept run go: this plan has its own past again. */
+  release(): void {
+    const isForked = this.#from() !== null;
+    this.held = null;
+    if (isForked && this.isReadable && this.missing.length === 0) this.#compute();
   }
 
   /** The kept run that may be compared with the one that is shown: of the same fidelity, or none. */

@@ -45,9 +45,12 @@ test("the engine knows the palette's kinds, and no others", () => {
 
 test("every option the inspector offers is one the engine takes for that kind", () => {
   const values = { time: 1, bytes: 65_536, share: 0.5, count: 3, number: 2, rate: 4, flag: true, text: "mine" };
+  // Costs that are named have to be there.
+  const { costs } = parse(`${files[0]?.text}\n[costs.mine]\nhandshake = "60us"\n`);
+  expect(costs).toHaveLength(1);
   for (const kind of KIND_NAMES) {
     for (const option of optionsOf(kind)) {
-      const { plan, id } = addNode(empty(), kind);
+      const { plan, id } = addNode({ ...empty(), ...(costs ? { costs } : {}) }, kind);
       const written = ask({ op: "write", plan: setOption(plan, id, option.name, values[option.unit]) });
       const problem = isFailed(written) ? written.errors[0]?.message : null;
       expect(problem, `${kind}.${option.name}`).toBeNull();

@@ -88,4 +88,5 @@ export const RUN: Run = {
   account: { allowed_min: 3, bad_min: 1.5, lines: [] },
   bill: null,
   unpriced: [],
+  forked: null,
 };

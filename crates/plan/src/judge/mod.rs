@@ -308,6 +308,18 @@ impl Judge {
         }
     }
 
+    /// Whether it can, once a run that was begun is at a second.
+    ///
+    /// # Errors
+    /// If they have no past in common.
+    pub fn could_take_over(
+        &self,
+        run: &engine::exact::Run,
+        second: f64,
+    ) -> Result<(), engine::exact::Unlike> {
+        run.could_change(&self.network, second)
+    }
+
     /// Takes the run with a number. Those that are not wanted, or were taken before, are left.
     pub fn take(&mut self, number: u32, outcome: Outcome) {
         if number < self.runs() || number >= self.wanted {

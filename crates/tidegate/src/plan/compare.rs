@@ -190,7 +190,7 @@ fn compare(sides: &[Ready; 2], books: &[Book; 2], arguments: &Arguments) -> Resu
     })
 }
 
-/// Whether B can take over from A at a moment; tried at the beginning of a run, which costs nothing.
+/// Whether B can take over from A at a moment.
 fn can_fork(a: &Ready, [of_a, of_b]: &[Judge; 2], from: f64) -> Result<(), String> {
     if from >= a.network.length {
         return Err(format!(
@@ -198,10 +198,10 @@ fn can_fork(a: &Ready, [of_a, of_b]: &[Judge; 2], from: f64) -> Result<(), Strin
             super::report::shown::moment(a.network.length)
         ));
     }
-    let mut run = of_a
+    let run = of_a
         .begin(0)
         .ok_or("`--from` needs events: the fluid model has no state; take `--fidelity hybrid` or `exact`")?;
-    of_b.take_over(&mut run)
+    of_b.could_take_over(&run, from)
         .map_err(|unlike| format!("it cannot take over at `--from`: {unlike}"))
 }
 

@@ -9,7 +9,7 @@ export type Request =
   | { op: "write"; plan: Plan }
   | { op: "kinds" }
   | { op: "lint"; text: string; today: string; with_pairs: boolean }
-  | ({ op: "judge" } & Judged)
+  | ({ op: "judge"; from?: { text: string; at_s: number } } & Judged)
   | ({ op: "why" } & Judged)
   | ({ op: "optimize"; text: string; margin: number } & Pick<Judged, "effort">);
 
@@ -134,6 +134,16 @@ export interface Run {
   /** None where a price is missing: `unpriced` says of what. */
   bill: Bill | null;
   unpriced: string[];
+  /** Beside the plan it was asked to go on from. */
+  forked: Forked | null;
+}
+
+/** Pairs of runs of the same chance: those of the plan that was kept, and this plan's. */
+export interface Forked {
+  at_s: number;
+  /** Why this plan could not take over there, so that both were run from their beginning; null where the past is shared. */
+  unlike: string | null;
+  pairs: (Promised & { before: number | null; after: number | null; interval: [number, number] | null })[];
 }
 
 export interface Stack {

@@ -10,10 +10,10 @@ export interface Point {
 /** By node id; `clients` is one of them. */
 export type Layout = Readonly<Record<string, Point>>;
 
-export const NODE_WIDTH = 168;
-export const NODE_HEIGHT = 76;
-const COLUMN = 216;
-const ROW = 112;
+export const NODE_WIDTH = 150;
+export const NODE_HEIGHT = 84;
+const COLUMN = 184;
+const ROW = 118;
 /** Rows that nodes step aside, so that an edge may pass. */
 const ASIDE = 0.75;
 /** Positions further out than this are not taken from a link. */

@@ -41,11 +41,11 @@ export function draw(plan: Plan, points: Readonly<Record<string, Point>>, colour
   const nodes = boxes.map((box) => {
     const { x, y } = at(box.id);
     const icon = box.icon
-      ? `<path transform="translate(${x + 12} ${y + 14})" d="${box.icon}" fill="none" stroke="${colours.tide}" stroke-width="1.6" stroke-linejoin="round" stroke-linecap="round"/>`
+      ? `<path transform="translate(${x + 11} ${y + 16})" d="${box.icon}" fill="none" stroke="${colours.tide}" stroke-width="1.6" stroke-linejoin="round" stroke-linecap="round"/>`
       : "";
-    const indent = box.icon ? 46 : 14;
-    const lines = box.lines.map((line, row) => `<text x="${x + indent}" y="${y + 46 + row * 15}" font-size="11" fill="${colours.soft}">${escaped(line)}</text>`);
-    return `<rect x="${x}" y="${y}" width="${NODE_WIDTH}" height="${NODE_HEIGHT}" rx="10" fill="${colours.card}" stroke="${colours.line}"/>${icon}<text x="${x + indent}" y="${y + 27}" font-size="13" font-weight="600" fill="${colours.ink}">${escaped(box.title)}</text>${lines.join("")}`;
+    const indent = box.icon ? 42 : 14;
+    const lines = box.lines.map((line, row) => `<text x="${x + indent}" y="${y + 49 + row * 15}" font-size="11" fill="${colours.soft}">${escaped(line)}</text>`);
+    return `<rect x="${x}" y="${y}" width="${NODE_WIDTH}" height="${NODE_HEIGHT}" rx="10" fill="${colours.card}" stroke="${colours.line}"/>${icon}<text x="${x + indent}" y="${y + 30}" font-size="13" font-weight="600" fill="${colours.ink}">${escaped(box.title)}</text>${lines.join("")}`;
   });
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${left} ${top} ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif">`,

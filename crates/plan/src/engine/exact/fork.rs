@@ -1,9 +1,9 @@
 //! Another plan from a moment on, and moments of a run to go back to.
 //!
 //! A run that is changed keeps all that happened and all that is under way: users, connections, jobs, lines, failures
-//! that were drawn. So the other network must have the same stations and ways, the same users and the same failures;
-//! counts, sizes, options, costs, rates and what clients do may differ, and hold from then on. What does not
-//! fit is refused: it has no past in common, and is run from its beginning.
+//! that were drawn. So the other network must have the same stations and ways, the same users and the same failures so far;
+//! counts, sizes, options, costs, rates and what clients do may differ, and hold from then on, and more may fail.
+//! What does not fit is refused: it has no past in common, and is run from its beginning.
 
 use std::{fmt, mem, rc::Rc};
 
@@ -13,11 +13,21 @@ use super::{
     seconds,
     tables::Tables,
 };
-use crate::{network::Network, outcome::Outcome};
+use crate::{
+    network::{Network, TimedFault},
+    outcome::Outcome,
+};
 
 /// Why a run cannot go on as another network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unlike(String);
+
+impl Unlike {
+    /// In what it is another.
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Display for Unlike {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,9 +62,21 @@ impl Run {
         Ok(())
     }
 
+    /// Whether the run could go on as another network once it is at a second; it is not run until then.
+    ///
+    /// # Errors
+    /// What [`change`](Self::change) would refuse there.
+    pub fn could_change(&self, network: &Network, second: f64) -> Result<(), Unlike> {
+        let tables = Tables::new(network, self.tables.replication);
+        match unlike(&self.tables, &tables, second) {
+            Some(what) => Err(Unlike(what)),
+            None => Ok(()),
+        }
+    }
+
     fn tables_of(&self, network: &Network) -> Result<Tables, Unlike> {
         let tables = Tables::new(network, self.tables.replication);
-        match unlike(&self.tables, &tables) {
+        match unlike(&self.tables, &tables, self.now()) {
             Some(what) => Err(Unlike(what)),
             None => Ok(tables),
         }
@@ -107,6 +129,10 @@ impl State {
                 self.set_machines(tables, table.id, wanted);
             }
         }
+        for fault in more_faults(&before.faults, &tables.faults).unwrap_or_default() {
+            let at = fault.at.max(seconds(self.now));
+            self.plan_fault(tables, TimedFault { at, ..fault });
+        }
         // Rates and what is asked follow at the next whole second, as they do each second.
     }
 
@@ -125,8 +151,18 @@ impl State {
     }
 }
 
-/// In what two networks differ that a run cannot change on its way; nothing if it can.
-fn unlike(a: &Tables, b: &Tables) -> Option<String> {
+/// What fails in the other of two lists of failures and not in the one; none if it lacks some of the one.
+fn more_faults(had: &[TimedFault], has: &[TimedFault]) -> Option<Vec<TimedFault>> {
+    let mut more = has.to_vec();
+    for fault in had {
+        let place = more.iter().position(|other| other == fault)?;
+        more.remove(place);
+    }
+    Some(more)
+}
+
+/// In what two networks differ that a run cannot change at a second of it; nothing if it can.
+fn unlike(a: &Tables, b: &Tables, now: f64) -> Option<String> {
     if a.seed != b.seed {
         return Some("its seed is another".to_owned());
     }
@@ -143,8 +179,16 @@ fn unlike(a: &Tables, b: &Tables) -> Option<String> {
     if a.bursts != b.bursts {
         return Some("its bursts are others".to_owned());
     }
-    if a.faults != b.faults || a.random != b.random {
-        return Some("its failures are others".to_owned());
+    match more_faults(&a.faults, &b.faults) {
+        Some(more) if a.random == b.random => {
+            if let Some(early) = more.iter().find(|fault| fault.at < now) {
+                return Some(format!(
+                    "something fails at {:.0} s of it that did not in the run, which is at {now:.0} s",
+                    early.at
+                ));
+            }
+        }
+        _ => return Some("its failures are others".to_owned()),
     }
     let names =
         |tables: &Tables| -> Vec<String> { tables.flows.iter().map(|flow| flow.name.clone()).collect() };
@@ -272,12 +316,15 @@ impl Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{
-        exact::{
-            self,
-            tests::{stack, troubled},
+    use crate::{
+        engine::{
+            exact::{
+                self,
+                tests::{stack, troubled},
+            },
+            hybrid,
         },
-        hybrid,
+        plan::Fault,
     };
 
     const VISITS: f64 = 10_000.0;
@@ -355,6 +402,52 @@ mod tests {
         assert!((three_times / once - 3.0).abs() < 0.6, "{once} {three_times}");
         assert!(on_twice < three_times * 0.7, "{three_times} {on_twice}");
         assert!(double.minutes[8].machines[1] == 2 * before.minutes[8].machines[1]);
+    }
+
+    #[test]
+    fn more_may_fail_from_then_on_and_not_before() {
+        let mut network = stack(600.0);
+        network.users = vec![(0.0, 100.0), (600.0, 100.0)];
+        let struck = |at: f64| {
+            let mut struck = network.clone();
+            let fault = Fault::Slow {
+                factor: 3.0,
+                seconds: 200.0,
+            };
+            for station in &network.stations {
+                let node = station.node;
+                struck.faults.push(TimedFault { at, node, fault });
+            }
+            struck
+        };
+        let busy = |outcome: &Outcome, minute: usize| {
+            let busy = &outcome.minutes[minute].busy;
+            f64::from(busy.iter().copied().fold(0.0, f32::max))
+        };
+        let calm = exact::run(&network, 0);
+        for at in [300.0, 330.0] {
+            let mut run = Run::new(&network, 0);
+            assert_eq!(run.could_change(&struck(at), 300.0), Ok(()));
+            run.run_until(300.0);
+            run.change(&struck(at)).unwrap();
+            let outcome = run.finish();
+            assert_eq!(
+                serde_json::to_string(&calm.minutes[..5]).unwrap(),
+                serde_json::to_string(&outcome.minutes[..5]).unwrap()
+            );
+            let (without, with) = (busy(&calm, 7), busy(&outcome, 7));
+            assert!(with > without * 2.0, "{at}: {without} {with}");
+            assert!(outcome.marks.len() > calm.marks.len(), "{at}");
+        }
+        let mut run = Run::new(&network, 0);
+        let foreseen = run.could_change(&struck(299.0), 300.0).unwrap_err();
+        run.run_until(300.0);
+        assert_eq!(run.change(&struck(299.0)), Err(foreseen.clone()));
+        assert!(foreseen.to_string().contains("fails at 299 s"), "{foreseen}");
+        // What is to come is on its way already: it is not taken back.
+        let mut run = Run::new(&struck(330.0), 0);
+        run.run_until(300.0);
+        assert!(run.change(&network).is_err());
     }
 
     #[test]
