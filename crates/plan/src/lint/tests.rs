@@ -631,7 +631,7 @@ fn every_first_design_is_told_its_flaw_and_no_answer_has_an_error() {
 }
 
 #[test]
-fn what_is_there_for_a_figure_at_its_end_or_for_a_disk_is_not_too_much() {
+fn what_is_there_for_a_figure_at_its_end_is_not_too_much() {
     let text = library()["websocket-scaling-action.holds"].clone();
     let told = |text: &str, rule: &str| {
         findings_on(text, TODAY)
@@ -651,24 +651,6 @@ fn what_is_there_for_a_figure_at_its_end_or_for_a_disk_is_not_too_much() {
             .iter()
             .any(|finding| finding.evidence.contains("uptime"))
     );
-    // A database that stores keeps its standby; one that nobody stores in does not need it.
-    let text = library()["multiplayer-presence.holds"].clone();
-    let standby = text.replace(
-        "[node.postgres]\nkind = \"postgres\"\nsize = \"CX23\"\n",
-        "[node.postgres]\nkind = \"postgres\"\nsize = \"CX23\"\nzones = 2\nstandby = true\n",
-    );
-    assert_ne!(standby, text);
-    let spared = |text: &str| {
-        told(text, "L33")
-            .iter()
-            .any(|finding| finding.nodes == ["postgres"])
-    };
-    assert!(spared(&standby));
-    assert!(!spared(&standby.replacen(
-        "coalescible = true\npriority = 0",
-        "durable = true\npriority = 0",
-        1
-    )));
 }
 
 #[test]
