@@ -28,8 +28,10 @@ use crate::{
 
 /// Requests handled as one group at most: bounds what one commit holds.
 const GROUP_MAX: usize = 4096;
-/// How often idle rooms are swept and a failed store is tried again.
-const TICK: Duration = Duration::from_secs(1);
+/// How often some rooms are swept: often and few, for publishes wait meanwhile.
+const SWEEP: Duration = Duration::from_millis(62);
+/// How often a failed store is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long a full port is waited for before it is woken once more.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -108,7 +110,7 @@ pub(crate) fn run(parts: Parts, policies: Vec<Policy>, admission: &Admission) ->
         rooms: Rooms::new(policies),
         failed: None,
         gone: vec![false; parts.outlets.len()],
-        next_tick: Moment(0) + TICK,
+        next_tick: Moment(0) + SWEEP,
         parts,
     };
     while runner.turn() {}
@@ -134,7 +136,7 @@ impl Runner {
         self.forget_gone_ports();
         let now = self.now();
         if now >= self.next_tick {
-            self.next_tick = now + TICK;
+            self.next_tick = now + if self.failed.is_some() { RETRY } else { SWEEP };
             self.tick(now);
         }
         !(is_stopped && self.parts.incoming.is_empty())
