@@ -3,6 +3,7 @@
 #[path = "plan/check.rs"]
 mod check;
 mod markup;
+mod told;
 
 use std::{
     fs,
@@ -13,6 +14,7 @@ use std::{
 };
 
 use serde_json::Value;
+use told::{err, out, text};
 
 /// A right plan that is quick to run; the parts that tests break are named in it.
 const SMALL: &str = r#"
@@ -715,18 +717,6 @@ fn command(arguments: &[&str]) -> Command {
 
 fn code(output: &Output) -> i32 {
     output.status.code().expect("no signal")
-}
-
-fn out(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("UTF-8")
-}
-
-fn err(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("UTF-8")
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
 }
 
 fn list(value: &Value) -> &Vec<Value> {

@@ -1,6 +1,8 @@
 //! `tidegate plan export` as other tools meet it: each form is read by what it is made for, the server's own
 //! check, a YAML parser, a shell and the load generator.
 
+mod told;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -10,6 +12,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use told::{err, out, text as path};
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// Rooms, one room for all that is coalescible, and small rooms of what is; a zone more, an autoscaler, names that
@@ -569,16 +572,4 @@ fn one(text: &str) -> Yaml {
 /// A list, or nothing where there is none.
 fn list(value: &Yaml) -> &[Yaml] {
     value.as_vec().map_or(&[], |list| list)
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
-}
-
-fn out(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("UTF-8")
-}
-
-fn err(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("UTF-8")
 }

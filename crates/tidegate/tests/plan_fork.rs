@@ -1,12 +1,14 @@
 //! `tidegate plan compare --from`: a design that takes over from another at a moment of the run.
 
+mod told;
+
 use std::{
     fs,
-    path::Path,
     process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
+use told::{err, out, text};
 
 /// Too little for its second hour: what is slow then is the servers.
 const PLAN: &str = r#"
@@ -148,16 +150,4 @@ fn plan(arguments: &[&str]) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("the binary")
-}
-
-fn out(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("UTF-8")
-}
-
-fn err(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("UTF-8")
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// A room nobody asked for leaves memory after this.
 const IDLE: Duration = Duration::from_secs(60);
-/// Rooms looked at in one sweep: 35 microseconds each.
+/// Rooms looked at in one sweep.
 const SWEEP_ROOMS: usize = 16;
 /// What one call of `trim` may do: publications removed, and chunks read before that.
 const TRIM_REMOVED_MAX: u64 = 1024;
