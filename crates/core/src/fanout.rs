@@ -25,6 +25,7 @@ use crate::{
     members::Mirror,
     moment::Moment,
     outbox::{Lane, Pile},
+    pace::Pace,
     planted::Bug,
     room::{Room, RoomId},
     session::Session,
@@ -132,7 +133,7 @@ pub fn catch_up(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outbox
         return;
     }
     let bytes_max = out.limits.outbox_bytes_max / 2;
-    let rounds = |time| session.pace.bytes_in(time).max(BUDGET_MIN).min(bytes_max);
+    let rounds = |time| round_bytes(session.pace, time, bytes_max);
     let bytes = match lane {
         Lane::Lossy => rounds(room.policy.deadline / 4),
         Lane::Latest => rounds(ROUND_TIME),
@@ -194,8 +195,13 @@ fn is_behind(session: &Session, lane: Lane, limits: &Limits) -> bool {
         && (session.outbox.is_stuck(lane) || session.outbox.is_over_soft(session.pace, limits))
 }
 
+/// What a reader of this pace is given at a time: what it takes in `time`, or [`BUDGET_MIN`]; never more than `most`.
+pub fn round_bytes(pace: Pace, time: Duration, most: usize) -> usize {
+    pace.bytes_in(time).max(BUDGET_MIN).min(most)
+}
+
 /// What a subscriber that is behind is given at least at a time, bytes, where half of its outbox holds as much.
-pub const BUDGET_MIN: usize = 4 << 10;
+const BUDGET_MIN: usize = 4 << 10;
 /// What a `latest` subscriber that is behind is given at most at a time: the last of it is no older than this, and
 /// what it takes to be written.
 pub const ROUND_TIME: Duration = Duration::from_millis(50);

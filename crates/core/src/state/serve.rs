@@ -18,7 +18,7 @@ use tidegate_wire::{Offset, Position, Publication, Reject, frame::Wishes};
 
 use super::{Newest, State};
 use crate::{
-    fanout::{BUDGET_MIN, Outboxes, ROUND_TIME},
+    fanout::{Outboxes, ROUND_TIME, round_bytes},
     feed::{Batch, LeftOut},
     join::PendingJoin,
     moment::Moment,
@@ -192,10 +192,7 @@ pub fn send(room_id: RoomId, room: &mut Room, index: usize, out: &mut Outboxes<'
         return true;
     };
     let Session { link, pace, .. } = out.sessions[subscriber.session as usize];
-    let slice_max = pace
-        .bytes_in(ROUND_TIME)
-        .max(BUDGET_MIN)
-        .min(SLICE_BYTES.min(out.limits.outbox_bytes_max / 4));
+    let slice_max = round_bytes(pace, ROUND_TIME, SLICE_BYTES.min(out.limits.outbox_bytes_max / 4));
     let (mut slice, mut count, mut has_more) = (Vec::new(), 0, false);
     while let Some(publication) = room.state.as_ref().and_then(|served| served.next(snapshot)) {
         has_more = !slice.is_empty() && slice.len() + publication.weight() + FRAME_OVERHEAD > slice_max;
